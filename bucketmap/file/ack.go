@@ -1,0 +1,274 @@
+package file
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"drover/bucketmap"
+)
+
+const (
+	liveSuffix = ".live"
+	ackSuffix  = ".json"
+)
+
+// ack is a bucketmap.Ack on disk.
+type ack struct {
+	Proxy   string            `json:"proxy"`
+	Version bucketmap.Version `json:"version"`
+	Since   time.Time         `json:"since"`
+	Refused bucketmap.Version `json:"refused,omitempty"`
+	Reason  string            `json:"reason,omitempty"`
+}
+
+func (s *Store) proxiesDir() string { return filepath.Join(s.dir, proxiesName) }
+
+func (s *Store) proxiesLock() string { return filepath.Join(s.proxiesDir(), lockName) }
+
+func (s *Store) livePath(proxy string) string {
+	return filepath.Join(s.proxiesDir(), proxy+liveSuffix)
+}
+
+func (s *Store) ackPath(proxy string) string {
+	return filepath.Join(s.proxiesDir(), proxy+ackSuffix)
+}
+
+// Ack makes known what a proxy runs, until Close or the end of the process.
+func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
+	if !bucketmap.ValidName(a.Proxy) {
+		return fmt.Errorf("acknowledge the map: proxy id %q: want a name of up to %d letters, digits, '.', '_' or '-'",
+			a.Proxy, bucketmap.NameMax)
+	}
+	data, err := json.Marshal(ack{a.Proxy, a.Version, a.Since.UTC(), a.Refused, a.Reason})
+	if err != nil {
+		return fmt.Errorf("acknowledge the map: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return ErrClosed
+	}
+	if err := s.live(ctx, a.Proxy); err != nil {
+		return fmt.Errorf("acknowledge the map: %w", err)
+	}
+	// Not durable: it means nothing after a loss of power, and holds wait for it.
+	if err := replace(s.sys, "ack", s.ackPath(a.Proxy), append(data, '\n'), s.fileMode, false); err != nil {
+		return fmt.Errorf("acknowledge the map: %w", err)
+	}
+	return nil
+}
+
+// live makes sure that this process holds the proxy's .live file, and that it
+// is the one in the folder: somebody may have removed it by hand. It needs
+// s.mu.
+func (s *Store) live(ctx context.Context, proxy string) error {
+	if held := s.mu.live[proxy]; held != nil {
+		if isAt(held, s.livePath(proxy)) {
+			return nil
+		}
+		delete(s.mu.live, proxy)
+		if err := held.Close(); err != nil {
+			return err
+		}
+	}
+	if err := s.sys.mkdir("proxies.mkdir", s.proxiesDir(), s.dirMode); err != nil {
+		return err
+	}
+	// The folder's lock is held while a proxy comes to life and while Acks
+	// looks who lives. So nobody takes the moment between the lock on .live and
+	// the removal of .json for a live proxy with its dead predecessor's word,
+	// and nobody removes a .live file that is being locked.
+	return s.locked(ctx, s.proxiesLock(), false, func() error {
+		lock := flock.New(s.livePath(proxy), flock.SetPermissions(s.fileMode))
+		got, err := lock.TryLock()
+		if err != nil {
+			return errors.Join(err, lock.Close())
+		}
+		if !got {
+			return errors.Join(fmt.Errorf("proxy %s: %w", proxy, ErrProxyTaken), lock.Close())
+		}
+		if err := os.Remove(s.ackPath(proxy)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, lock.Close())
+		}
+		s.mu.live[proxy] = lock
+		return nil
+	})
+}
+
+// isAt says whether a locked file is the one of that name.
+func isAt(lock *flock.Flock, path string) bool {
+	held, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(held, there)
+}
+
+// Acks returns the acknowledgement of every live proxy, sorted by id, and
+// clears away what dead ones left.
+func (s *Store) Acks(ctx context.Context) ([]bucketmap.Ack, error) {
+	if s.isClosed() {
+		return nil, ErrClosed
+	}
+	var acks []bucketmap.Ack
+	var dead []string
+	look := func() (err error) {
+		acks, dead, err = s.lookAtProxies()
+		return err
+	}
+	err := s.locked(ctx, s.proxiesLock(), true, look)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = look() // no proxy ever lived here, or somebody removed the lock
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acknowledgements: %w", err)
+	}
+	if len(dead) != 0 {
+		// Only to be tidy: an operator may not have the permission.
+		_ = s.locked(ctx, s.proxiesLock(), false, func() error { return s.bury(dead) })
+	}
+	return acks, nil
+}
+
+// lookAtProxies needs the folder's lock.
+func (s *Store) lookAtProxies() (acks []bucketmap.Ack, dead []string, err error) {
+	entries, err := os.ReadDir(s.proxiesDir()) // sorted, but by file name: "a-b.live" is before "a.live"
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, entry := range entries {
+		proxy, ok := strings.CutSuffix(entry.Name(), liveSuffix)
+		if !ok || !bucketmap.ValidName(proxy) {
+			continue
+		}
+		alive, err := s.isAlive(proxy)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !alive {
+			dead = append(dead, proxy)
+			continue
+		}
+		a, err := s.readAck(proxy)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it lives, but has not said anything yet
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		acks = append(acks, a)
+	}
+	slices.SortFunc(acks, func(a, b bucketmap.Ack) int { return strings.Compare(a.Proxy, b.Proxy) })
+	return acks, dead, nil
+}
+
+// isAlive says whether somebody holds the .live file.
+func (s *Store) isAlive(proxy string) (bool, error) {
+	probe := flock.New(s.livePath(proxy), flock.SetFlag(os.O_RDONLY))
+	got, err := probe.TryRLock()
+	err = errors.Join(err, probe.Close())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return !got, err
+}
+
+func (s *Store) readAck(proxy string) (bucketmap.Ack, error) {
+	data, err := os.ReadFile(s.ackPath(proxy))
+	if err != nil {
+		return bucketmap.Ack{}, err
+	}
+	var a ack
+	if err := json.Unmarshal(data, &a); err != nil {
+		return bucketmap.Ack{}, fmt.Errorf("%s: %w; remove the file, and the proxy writes it at its next acknowledgement", s.ackPath(proxy), err)
+	}
+	return bucketmap.Ack{Proxy: proxy, Version: a.Version, Since: a.Since.UTC(), Refused: a.Refused, Reason: a.Reason}, nil
+}
+
+// bury removes the files of proxies that are still dead. It needs the folder's
+// lock, exclusive: a proxy that comes to life waits.
+func (s *Store) bury(dead []string) error {
+	var errs []error
+	for _, proxy := range dead {
+		alive, err := s.isAlive(proxy)
+		if err != nil || alive {
+			errs = append(errs, err)
+			continue
+		}
+		for _, path := range []string{s.ackPath(proxy), temporaryOf(s.ackPath(proxy)), s.livePath(proxy)} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// WatchAcks calls changed with all acknowledgements, at once and whenever one
+// changes, a proxy comes to life or one dies.
+func (s *Store) WatchAcks(ctx context.Context, changed func([]bucketmap.Ack) bool) error {
+	notes := newNotes(s.proxiesDir())
+	defer notes.close()
+	recheck := time.NewTicker(s.options.AcksRecheck)
+	defer recheck.Stop()
+	var reported []bucketmap.Ack
+	for first := true; ; first = false {
+		acks, err := s.Acks(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if first || !slices.Equal(acks, reported) {
+			reported = acks
+			if !changed(slices.Clone(acks)) {
+				return nil
+			}
+		}
+		if err := s.waitForAcks(ctx, notes, recheck.C); err != nil {
+			return err
+		}
+	}
+}
+
+// waitForAcks returns when there may be something new.
+func (s *Store) waitForAcks(ctx context.Context, notes *notes, recheck <-chan time.Time) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.done:
+			return ErrClosed
+		case event, ok := <-notes.events():
+			if !ok {
+				notes.close()
+			} else if !strings.HasSuffix(event.Name, ackSuffix) {
+				continue // .live and temporary files; a proxy counts from its .json on
+			}
+			return nil
+		case <-notes.errors():
+			return nil
+		case <-recheck:
+			notes.renew()
+			return nil
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package file
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"drover/bucketmap"
+	"drover/bucketmap/yaml"
+)
+
+const (
+	mapName     = "map.yaml"
+	lockName    = "lock"
+	historyName = "history"
+	proxiesName = "proxies"
+
+	// lockRetry is how often a lock that somebody holds is tried again: a
+	// publication takes a few milliseconds.
+	lockRetry = 2 * time.Millisecond
+)
+
+var (
+	// ErrClosed is returned by a Store after Close.
+	ErrClosed = errors.New("the store is closed")
+	// ErrMapGone is returned where map.yaml is missing though the history says
+	// that a map was in force.
+	ErrMapGone = errors.New("map.yaml is gone; copy the newest .yaml file of the history over it")
+	// ErrEdited is returned by Publish where map.yaml was changed by hand
+	// without a higher version.
+	ErrEdited = errors.New("map.yaml was changed by hand without a higher version; " +
+		"raise its version, or copy the newest .yaml file of the history over it")
+	// ErrLocked is returned where another publisher kept the lock for longer
+	// than Options.LockWait.
+	ErrLocked = errors.New("another publisher holds the lock; see who has the lock file open (fuser)")
+	// ErrProxyTaken is returned by Ack where another live process uses the
+	// same proxy id.
+	ErrProxyTaken = errors.New("another live process uses this proxy id; give each proxy its own")
+)
+
+// Options are the limits of a Store. A zero field has its default.
+type Options struct {
+	// Recheck is how often Watch reads map.yaml though nothing was notified:
+	// on network file systems nothing ever is. 2 s.
+	Recheck time.Duration
+	// AcksRecheck is how often WatchAcks looks which proxies are alive: the
+	// death of a process notifies nobody. 200 ms.
+	AcksRecheck time.Duration
+	// Settle is how long an edit by hand must have stayed the same before it
+	// is read: half a file can be a valid map. 50 ms.
+	Settle time.Duration
+	// LockWait bounds the wait for other publishers. 10 s.
+	LockWait time.Duration
+	// Now is the clock of the history's records. time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.Recheck, 2*time.Second)
+	setDefault(&o.AcksRecheck, 200*time.Millisecond)
+	setDefault(&o.Settle, 50*time.Millisecond)
+	setDefault(&o.LockWait, 10*time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d <= 0 {
+		*d = value
+	}
+}
+
+// Store is a map in a folder.
+type Store struct {
+	dir      string
+	options  Options
+	sys      system
+	fileMode fs.FileMode
+	dirMode  fs.FileMode
+	done     chan struct{} // closed by Close
+
+	mu struct {
+		sync.Mutex
+		closed bool
+		live   map[string]*flock.Flock // proxy id → its locked .live file
+	}
+}
+
+var _ bucketmap.Store = (*Store)(nil)
+
+// Open returns the store in a folder, which it makes when there is none.
+func Open(dir string, opts Options) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open the map's folder: %w", err)
+	}
+	// Absolute, so that a later change of the working directory changes
+	// nothing.
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the map's folder: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the map's folder: %w", err)
+	}
+	perm := info.Mode().Perm() &^ 0o002
+	s := &Store{
+		dir:      dir,
+		options:  opts.withDefaults(),
+		sys:      disk{},
+		fileMode: perm&0o666 | 0o600,
+		dirMode:  info.Mode()&fs.ModeSetgid | perm | 0o700,
+		done:     make(chan struct{}),
+	}
+	s.mu.live = map[string]*flock.Flock{}
+	return s, nil
+}
+
+// Close ends every Watch and WatchAcks with ErrClosed and takes back the
+// acknowledgements given through this store. It may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return nil
+	}
+	s.mu.closed = true
+	close(s.done)
+	var errs []error
+	for proxy, live := range s.mu.live {
+		// While the lock is still held: after it the file is another's.
+		if err := os.Remove(s.ackPath(proxy)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		errs = append(errs, live.Close())
+	}
+	clear(s.mu.live)
+	return errors.Join(errs...)
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Store) mapPath() string { return filepath.Join(s.dir, mapName) }
+
+// Load returns the map in force.
+func (s *Store) Load(ctx context.Context) (*bucketmap.Snapshot, error) {
+	if s.isClosed() {
+		return nil, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.read().decode()
+}
+
+// content is what map.yaml holds at one moment, or why it cannot be read.
+type content struct {
+	path string
+	data []byte
+	err  error
+}
+
+func (s *Store) read() content {
+	c := content{path: s.mapPath()}
+	c.data, c.err = os.ReadFile(c.path)
+	if errors.Is(c.err, fs.ErrNotExist) {
+		highest, err := s.highestFinal()
+		switch {
+		case err != nil:
+			c.err = err
+		case highest != 0:
+			c.err = fmt.Errorf("%s: version %d was in force, but %w", s.dir, highest, ErrMapGone)
+		default:
+			c.err = fmt.Errorf("%s: %w", s.dir, bucketmap.ErrNoMap)
+		}
+	}
+	return c
+}
+
+// key is the same for the same content and the same error.
+func (c content) key() [sha256.Size]byte {
+	if c.err != nil {
+		return sha256.Sum256([]byte("error: " + c.err.Error()))
+	}
+	return sha256.Sum256(append([]byte("map: "), c.data...))
+}
+
+func (c content) decode() (*bucketmap.Snapshot, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	snapshot, err := yaml.Decode(c.data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.path, err)
+	}
+	return snapshot, nil
+}
+
+// locked runs f while it holds a lock file, exclusive or shared.
+func (s *Store) locked(ctx context.Context, path string, shared bool, f func() error) (err error) {
+	wait, cancel := context.WithTimeout(ctx, s.options.LockWait)
+	defer cancel()
+	lock := flock.New(path, flock.SetPermissions(s.fileMode))
+	try := lock.TryLockContext
+	if shared {
+		// A reader may not be allowed to make files.
+		lock = flock.New(path, flock.SetFlag(os.O_RDONLY))
+		try = lock.TryRLockContext
+	}
+	if _, err := try(wait, lockRetry); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case wait.Err() != nil:
+			return fmt.Errorf("%s: %w", path, ErrLocked)
+		default:
+			return fmt.Errorf("lock: %w", err)
+		}
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	return f()
+}

@@ -1,0 +1,36 @@
+// Package yaml is the form of the map for people: a YAML document that is
+// pleasant to read, to edit and to compare, and the same as JSON.
+//
+//	version: 12
+//	buckets: 1024
+//	default: {mode: auto, source: legacy, target: cloud, datacenter: legacy}
+//	datacenters: [cloud, legacy]
+//	shards:
+//	  alpha: {datacenter: legacy, epoch: 1}
+//	homes:            # shard: ranges of buckets
+//	  alpha: ["0-511", "600"]
+//	whitelist:        # datacenter: user ids
+//	  cloud: [emp-1, "hex:ff00"]
+//	epochs: {"17": 2} # of buckets that ever moved; ranges too, "17-40": 2
+//	holds:
+//	  - {buckets: "17", move: m-1, until: 2026-11-21T10:00:00.123Z}
+//
+// A pinned default is {mode: pinned, datacenter: legacy}. A hold has a shard
+// instead of buckets when it covers a whole shard. What is empty may be left
+// out: shards, homes, whitelist, epochs, holds, and a shard's epoch of 1. A
+// user id that is not printable UTF-8, or that begins with "hex:", is "hex:"
+// and its bytes in hexadecimal.
+//
+// Decode works in this order: (1) bounds: length, UTF-8, no control
+// characters; (2) tokens to a tree, which admits mappings, sequences and
+// scalars, nested as deep as a map is and no deeper, and no anchors, aliases,
+// tags, merges or second document; (3) the tree to a draft; (4) the draft's
+// own check. It reports every problem of steps 3 and 4 at once, as a
+// [bucketmap.InvalidError] whose keys carry the line.
+//
+// The package never guesses: an unknown key, a key twice, a value of another
+// kind, overlapping ranges are errors. It never keeps comments: Encode writes
+// what the map says, always the same bytes for the same map.
+//
+// All functions may be called concurrently.
+package yaml

@@ -1,0 +1,11 @@
+// Package cli is the migrator's command line, one file a command.
+//
+// A command (1) is built by a function that Run adds to the root; (2) opens what it
+// needs through app.open; (3) does its work with the packages beside this one,
+// never by SQL of its own; (4) prints to app.out, in words or, with --output
+// json, as one JSON document or one JSON object a line for what goes on for a
+// while. Errors go to the caller, who prints them once with their remedy.
+//
+// Exit codes: 0 done; 1 failed; 2 the command line or the configuration is
+// wrong; 3 what was asked was refused and nothing changed; 130 interrupted.
+package cli

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"drover/bucketmap"
+	"drover/bucketmap/file"
+	"drover/migrator/internal/config"
+	"drover/migrator/internal/crash"
+	"drover/migrator/internal/move"
+	"drover/migrator/internal/publish"
+	"drover/migrator/internal/shards"
+	"drover/shardlib"
+)
+
+// Environment is what main takes from the process.
+type Environment struct {
+	Args     []string
+	Out, Err io.Writer
+	Who      string
+	Config   string // default of --config
+	CrashAt  string // where to die, in tests: see package crash
+}
+
+// The exit codes.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRefused     = 3
+	exitInterrupted = 130
+)
+
+var (
+	// errUsage is the class of wrong command lines and configurations.
+	errUsage = errors.New("usage")
+	// errRefused is the class of what was refused with nothing changed.
+	errRefused = errors.New("refused")
+)
+
+// Run runs one command and returns the exit code.
+func Run(ctx context.Context, env Environment) int {
+	a := &app{env: env, out: env.Out, errOut: env.Err}
+	root := a.root()
+	root.SetArgs(env.Args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if closeErr := a.close(); err == nil {
+		err = closeErr
+	}
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		a.fail(err)
+		return exitInterrupted
+	case errors.Is(err, errRefused):
+		a.fail(err)
+		return exitRefused
+	case errors.Is(err, errUsage):
+		a.fail(err)
+		return exitUsage
+	default:
+		a.fail(err)
+		return exitFailed
+	}
+}
+
+// app is one run of the program.
+type app struct {
+	env         Environment
+	out, errOut io.Writer
+
+	configPath string
+	output     string
+	dryRun     bool
+	why        string
+
+	cfg     *config.Config
+	store   *file.Store
+	shards  *shards.Shards
+	points  crash.Points
+	weights func(bucketmap.BucketID) uint64
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "migrator",
+		Short:         "Move users between datacenters without an outage",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "text" && a.output != "json" {
+				return fmt.Errorf("%w: --output %q: want text or json", errUsage, a.output)
+			}
+			return a.points.Arm(a.env.CrashAt)
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configPath, "config", a.env.Config, "the migrator's configuration file (default $DROVER_MIGRATOR_CONFIG)")
+	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
+	flags.StringVar(&a.why, "why", "", "the reason, for the history and the journal")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.AddCommand(a.commands()...)
+	return root
+}
+
+// commands lists the commands in the order in which an operator meets them.
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
+		a.initCommand(),
+		a.fenceCommand(),
+		a.mapCommand(),
+		a.whitelistCommand(),
+		a.bucketCommand(),
+		a.statusCommand(),
+		a.resumeCommand(),
+		a.abortCommand(),
+	}
+}
+
+// canDryRun adds --dry-run to a command that changes something.
+func (a *app) canDryRun(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "say what would be done, check what can be checked, change nothing")
+	return c
+}
+
+// open reads the configuration and opens store and shards. It connects to no
+// database yet.
+func (a *app) open() error {
+	if a.configPath == "" {
+		return fmt.Errorf("%w: give --config FILE or set DROVER_MIGRATOR_CONFIG", errUsage)
+	}
+	cfg, err := config.Load(a.configPath)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	list, err := shardlib.LoadShardList(cfg.Shards)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	store, err := file.Open(cfg.Map.Dir, file.Options{})
+	if err != nil {
+		return err
+	}
+	a.cfg, a.store = cfg, store
+	a.shards = shards.New(list, store, cfg.Account.Database())
+	if a.weights, err = config.LoadWeights(cfg.Weights); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return nil
+}
+
+func (a *app) close() error {
+	var errs []error
+	if a.shards != nil {
+		errs = append(errs, a.shards.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// publisher changes the map in the operator's name.
+func (a *app) publisher() *publish.Publisher {
+	return &publish.Publisher{Store: a.store, Weight: a.weights, Who: a.env.Who}
+}
+
+// engine moves buckets.
+func (a *app) engine(report func(move.Event)) *move.Engine {
+	return &move.Engine{Servers: a.shards, Map: a.publisher(), Tables: a.cfg.Tables,
+		Limits: a.cfg.MoveLimits(), Crash: &a.points, Report: report}
+}
+
+// json says whether --output json was given.
+func (a *app) json() bool { return a.output == "json" }
+
+// printJSON writes one document.
+func (a *app) printJSON(v any) error {
+	encoder := json.NewEncoder(a.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// printf writes words for people; with --output json it is silent.
+func (a *app) printf(format string, args ...any) {
+	if !a.json() {
+		fmt.Fprintf(a.out, format, args...)
+	}
+}
+
+// fail prints an error.
+func (a *app) fail(err error) {
+	if a.json() {
+		_ = json.NewEncoder(a.errOut).Encode(map[string]string{"error": err.Error()})
+		return
+	}
+	fmt.Fprintf(a.errOut, "migrator: %v\n", err)
+}

@@ -1,0 +1,163 @@
+// Package config is the migrator's configuration file.
+//
+// Load (1) sets every default, (2) decodes the file strictly, (3) resolves
+// paths against the file's folder and (4) validates, reporting every problem
+// at once. It connects to nothing.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"drover/internal/config"
+	"drover/migrator/internal/database"
+	"drover/migrator/internal/move"
+	"drover/shardlib/fence"
+)
+
+// Config is the migrator's configuration.
+type Config struct {
+	// Map says where the map is published.
+	Map Map `yaml:"map"`
+	// Shards is the path of the shard list that the applications use too.
+	Shards string `yaml:"shards"`
+	// Account is the migrator's own database account on every server. It alone
+	// passes the trigger fence.
+	Account Account `yaml:"account"`
+	// Replication is the account by which a replica connects to a primary.
+	Replication Account `yaml:"replication"`
+	// Tables are the sharded tables.
+	Tables []fence.Sharded `yaml:"tables"`
+	// Weights is the path of a file with the users per bucket, as ranges:
+	// {"0-99": 200, "100": 150}. Empty: every bucket counts as one.
+	Weights string `yaml:"weights"`
+	Move    Limits `yaml:"move"`
+	Log     Log    `yaml:"log"`
+}
+
+// Map names the store.
+type Map struct {
+	Store string `yaml:"store"` // "file"
+	Dir   string `yaml:"dir"`   // its folder
+}
+
+// Account is a database account.
+type Account struct {
+	User string `yaml:"user"`
+	// Password, or PasswordFile, the path of a file whose first line it is.
+	Password     string `yaml:"password"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+// Limits are move.Limits by their keys.
+type Limits struct {
+	FreezeLock  time.Duration `yaml:"freeze_lock_max"`
+	Freeze      time.Duration `yaml:"freeze_max"`
+	FreezeTries int           `yaml:"freeze_tries"`
+	Backoff     time.Duration `yaml:"backoff"`
+	BackoffMax  time.Duration `yaml:"backoff_max"`
+	CatchUp     time.Duration `yaml:"catch_up"`
+	ChunkTime   time.Duration `yaml:"chunk_time"`
+	Hold        time.Duration `yaml:"hold_max"`
+	Ack         time.Duration `yaml:"ack_max"`
+}
+
+// Log is how the migrator logs, to standard error.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Default returns the configuration with every default.
+func Default() Config {
+	l := move.DefaultLimits()
+	return Config{
+		Map: Map{Store: "file"},
+		Move: Limits{FreezeLock: l.FreezeLock, Freeze: l.Freeze, FreezeTries: l.FreezeTries,
+			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime,
+			Hold: l.Hold.Until, Ack: l.Hold.Ack},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads a file. Relative paths in it are relative to its folder.
+func Load(path string) (*Config, error) {
+	c := Default()
+	if err := config.Load(path, &c); err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(path)
+	for _, p := range []*string{&c.Map.Dir, &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Replication.PasswordFile} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for _, a := range []*Account{&c.Account, &c.Replication} {
+		if err := a.readPassword(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &c, nil
+}
+
+func (a *Account) readPassword() error {
+	if a.PasswordFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(a.PasswordFile)
+	if err != nil {
+		return fmt.Errorf("password_file: %w", err)
+	}
+	a.Password, _, _ = strings.Cut(string(text), "\n")
+	a.Password = strings.TrimSuffix(a.Password, "\r")
+	return nil
+}
+
+// Validate reports every problem at once.
+func (c *Config) Validate() error {
+	var p config.Problems
+	p.Want(c.Map.Store == "file", "map.store", c.Map.Store, `"file"`)
+	p.Want(c.Map.Dir != "", "map.dir", c.Map.Dir, "the folder of the map")
+	p.Want(c.Shards != "", "shards", c.Shards, "the path of the shard list")
+	p.Want(c.Account.User != "", "account.user", c.Account.User, "the migrator's own database account")
+	p.Want(len(c.Tables) != 0, "tables", len(c.Tables), "one sharded table or more")
+	seen := map[string]bool{}
+	for i, t := range c.Tables {
+		key := fmt.Sprintf("tables[%d]", i)
+		p.Want(t.Name != "" && !seen[t.Name], key+".name", t.Name, "a table, each once")
+		p.Want((t.BucketColumn == "") != (t.UserColumn == ""), key, t.Name, "bucket_column or user_column, one of the two")
+		seen[t.Name] = true
+	}
+	m := c.Move
+	p.Lasting("move.freeze_lock_max", m.FreezeLock, time.Millisecond, 10*time.Second)
+	p.Lasting("move.freeze_max", m.Freeze, 10*time.Millisecond, time.Minute)
+	p.Between("move.freeze_tries", int64(m.FreezeTries), 1, 1_000_000)
+	p.Lasting("move.backoff", m.Backoff, time.Millisecond, time.Minute)
+	p.Lasting("move.backoff_max", m.BackoffMax, m.Backoff, time.Hour)
+	p.Lasting("move.catch_up", m.CatchUp, time.Millisecond, time.Minute)
+	p.Lasting("move.chunk_time", m.ChunkTime, time.Millisecond, time.Minute)
+	p.Lasting("move.hold_max", m.Hold, 10*time.Millisecond, time.Minute)
+	p.Lasting("move.ack_max", m.Ack, 10*time.Millisecond, time.Minute)
+	return p.Err()
+}
+
+// MoveLimits gives the limits as the engine takes them.
+func (c *Config) MoveLimits() move.Limits {
+	l := move.DefaultLimits()
+	m := c.Move
+	l.FreezeLock, l.Freeze, l.FreezeTries = m.FreezeLock, m.Freeze, m.FreezeTries
+	l.Backoff, l.BackoffMax, l.CatchUp, l.ChunkTime = m.Backoff, m.BackoffMax, m.CatchUp, m.ChunkTime
+	l.Hold.Until, l.Hold.Ack = m.Hold, m.Ack
+	return l
+}
+
+// Database gives the account as the database package takes it.
+func (a Account) Database() database.Account {
+	return database.Account{User: a.User, Password: a.Password}
+}

@@ -1,0 +1,309 @@
+package move
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"drover/bucketmap"
+	"drover/migrator/internal/binlog"
+	"drover/migrator/internal/database"
+	"drover/shardlib/fence"
+)
+
+const (
+	// applyRows is how many rows are gathered into one transaction at the
+	// target while more are waiting: enough to spread the cost of a commit,
+	// few enough for a commit of milliseconds.
+	applyRows = 2000
+	// transactionsAhead bounds the transactions read and not yet applied.
+	transactionsAhead = 256
+	// touchedMax bounds the keys remembered for the last comparison, which is
+	// made while the buckets are frozen. 10,000 keys of 100 bytes are 1 MB.
+	touchedMax = 10_000
+	// idleSave is how often the position is saved while nothing concerns the
+	// buckets, so that a restart has little to read again.
+	idleSave = 1 * time.Second
+	// commitRetryMax is how long a target that cannot be reached is tried.
+	commitRetryMax = 30 * time.Second
+)
+
+// tail applies the row changes of the leg's start to its end, from the saved
+// position on, until it is stopped.
+type tail struct {
+	move     bucketmap.MoveID
+	leg      int
+	token    fence.Token
+	from, to *database.Server
+	tables   []*database.Table
+
+	mine   func(*database.Table, binlog.Row) bool
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu struct {
+		sync.Mutex
+		applied database.Position
+		changed chan struct{} // closed and replaced when applied moves
+		err     error         // set when the tail has ended
+		touched map[*database.Table]map[string]binlog.Row
+		count   int // of touched; over touchedMax they are not kept
+		rows    int64
+	}
+}
+
+// startTail starts the tail of the leg, from the position at the leg's end.
+func (r *run) startTail(ctx context.Context) error {
+	if r.tail != nil {
+		if !r.tail.over() {
+			return nil
+		}
+		r.stopTail()
+	}
+	var text string
+	err := r.to.DB.QueryRowContext(ctx, "SELECT position FROM drover_tail WHERE move_id = ? AND leg = ?",
+		string(r.move.Record.Move), r.move.Leg).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%s has no position of the tail of leg %d", r.to.Name(), r.move.Leg)
+	}
+	if err != nil {
+		return fmt.Errorf("read the tail's position on %s: %w", r.to.Name(), err)
+	}
+	from, err := database.ParsePosition(text)
+	if err != nil {
+		return err
+	}
+	tailCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	t := &tail{move: r.move.Record.Move, leg: r.move.Leg, token: r.token, from: r.from, to: r.to,
+		tables: slices.Clone(r.tables), mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{})}
+	t.mu.applied = from
+	t.mu.changed = make(chan struct{})
+	t.mu.touched = map[*database.Table]map[string]binlog.Row{}
+	r.tail = t
+	go func() {
+		defer close(t.ended)
+		err := t.follow(tailCtx, from)
+		t.mu.Lock()
+		t.mu.err = err
+		close(t.mu.changed)
+		t.mu.changed = make(chan struct{})
+		t.mu.Unlock()
+	}()
+	return nil
+}
+
+// over says whether the tail has ended by itself.
+func (t *tail) over() bool {
+	select {
+	case <-t.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// stopTail ends the tail and waits for it.
+func (r *run) stopTail() {
+	if r.tail == nil {
+		return
+	}
+	r.tail.cancel()
+	<-r.tail.ended
+	r.tail = nil
+}
+
+// follow reads and applies until ctx ends or something fails.
+func (t *tail) follow(ctx context.Context, from database.Position) error {
+	group, ctx := errgroup.WithContext(ctx)
+	transactions := make(chan binlog.Transaction, transactionsAhead)
+	group.Go(func() error {
+		return binlog.NewStream(t.from, t.tables, from).Run(ctx, transactions)
+	})
+	group.Go(func() error { return t.apply(ctx, transactions) })
+	return group.Wait()
+}
+
+// apply gathers what is waiting into batches and commits them.
+func (t *tail) apply(ctx context.Context, transactions <-chan binlog.Transaction) error {
+	position := t.position()
+	saved := time.Now()
+	for {
+		b := newBatch()
+		select {
+		case tx := <-transactions:
+			t.gather(b, tx, position)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	more:
+		for b.rows < applyRows {
+			select {
+			case tx := <-transactions:
+				t.gather(b, tx, position)
+			default:
+				break more
+			}
+		}
+		if b.rows != 0 || time.Since(saved) > idleSave {
+			if err := t.commit(ctx, b, position); err != nil {
+				return err
+			}
+			saved = time.Now()
+		}
+		t.advance(position, int64(b.rows))
+	}
+}
+
+func (t *tail) gather(b *batch, tx binlog.Transaction, position database.Position) {
+	for _, c := range tx.Changes {
+		b.add(c, func(row binlog.Row) bool { return t.mine(c.Table, row) }, t.touch)
+	}
+	position.Advance(tx.GTID)
+}
+
+// commit writes the batch and the position after it in one transaction. It
+// tries again for a while after a deadlock, a lock that was not to be had, and
+// a lost connection; even when that was at COMMIT, for the rows are whole
+// images and writing the same batch twice leaves what writing it once does.
+func (t *tail) commit(ctx context.Context, b *batch, position database.Position) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := database.InTx(ctx, t.to.DB, func(tx *sql.Tx) error {
+			if err := own(ctx, tx, t.move, t.leg, t.token, position.String(), ""); err != nil {
+				return err
+			}
+			return b.write(ctx, tx)
+		})
+		if err != nil && !database.TimedOut(err) && !database.ConnectionLost(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithMaxElapsedTime(commitRetryMax))
+	return err
+}
+
+func (t *tail) position() database.Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.applied.Clone()
+}
+
+func (t *tail) advance(to database.Position, rows int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.applied = to.Clone()
+	t.mu.rows += rows
+	close(t.mu.changed)
+	t.mu.changed = make(chan struct{})
+}
+
+// applied returns how many row changes were applied so far.
+func (t *tail) appliedRows() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.rows
+}
+
+// reach waits until everything up to a position is applied.
+func (t *tail) reach(ctx context.Context, position database.Position) error {
+	for {
+		t.mu.Lock()
+		applied, changed, err := t.mu.applied, t.mu.changed, t.mu.err
+		reached := applied.Reached(position)
+		t.mu.Unlock()
+		if reached {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the tail has ended: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// touch remembers a key that changed, for the last comparison.
+func (t *tail) touch(table *database.Table, key binlog.Row) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.count > touchedMax {
+		return
+	}
+	keys, ok := t.mu.touched[table]
+	if !ok {
+		keys = map[string]binlog.Row{}
+		t.mu.touched[table] = keys
+	}
+	text := keyText(key)
+	if _, ok := keys[text]; !ok {
+		keys[text] = key
+		t.mu.count++
+	}
+}
+
+// forgetTouched starts to remember anew.
+func (t *tail) forgetTouched() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.touched = map[*database.Table]map[string]binlog.Row{}
+	t.mu.count = 0
+}
+
+// touchedKeys returns the keys that changed since forgetTouched. ok is false
+// when there were too many to remember.
+func (t *tail) touchedKeys() (keys map[*database.Table][]binlog.Row, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys = map[*database.Table][]binlog.Row{}
+	for table, byText := range t.mu.touched {
+		for _, key := range byText {
+			keys[table] = append(keys[table], key)
+		}
+	}
+	return keys, t.mu.count <= touchedMax
+}
+
+// tailing applies what has happened since the copy began, until the tail is
+// near enough to the source's end.
+func (r *run) tailing(ctx context.Context) (State, error) {
+	if err := r.startTail(ctx); err != nil {
+		return "", err
+	}
+	for {
+		end, err := r.from.BinlogPosition(ctx)
+		if err != nil {
+			return "", err
+		}
+		began := time.Now()
+		if err := r.tailReach(ctx, end); err != nil {
+			return "", err
+		}
+		if time.Since(began) <= r.Limits.CatchUp {
+			return Verifying, nil
+		}
+	}
+}
+
+// tailReach waits for a position and reports how far it is.
+func (r *run) tailReach(ctx context.Context, end database.Position) error {
+	const reportEvery = 200 * time.Millisecond
+	for {
+		waiting, cancel := context.WithTimeout(ctx, reportEvery)
+		err := r.tail.reach(waiting, end)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+		r.report(Event{Move: r.move.Record.Move, State: r.move.State(), Rows: r.tail.appliedRows(),
+			Behind: r.tail.position().Lag(end)})
+	}
+}

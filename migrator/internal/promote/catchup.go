@@ -1,0 +1,61 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"drover/shardlib/fence"
+)
+
+// catchUpReport is how long to wait between two reports of a lag.
+const catchUpReport = time.Second
+
+// catchingUp waits until the replica is near the primary: until it applies in
+// Limits.CatchUp all that the primary had committed when asked.
+func (r *run) catchingUp(ctx context.Context) (State, error) {
+	var failingSince time.Time
+	for {
+		upstream, err := r.to.OneUpstream(ctx)
+		if err != nil {
+			return "", err
+		}
+		if failure := upstream.Failure(); failure == "" {
+			failingSince = time.Time{}
+		} else if failingSince.IsZero() {
+			failingSince = time.Now()
+		} else if time.Since(failingSince) > r.Limits.Switch { // not at once: it may be connecting again
+			return "", fmt.Errorf("%w: %s: %s", ErrReplica, r.to.Name(), failure)
+		}
+		end, err := r.from.BinlogPosition(ctx)
+		if err != nil {
+			return "", err
+		}
+		near, err := r.to.WaitApplied(ctx, end, r.Limits.CatchUp)
+		if err != nil {
+			return "", err
+		}
+		if near {
+			break
+		}
+		applied, err := r.to.ReplicaPosition(ctx)
+		if err != nil {
+			return "", err
+		}
+		r.report(Event{Move: r.promotion.Record.Move, State: CatchingUp, Behind: applied.Lag(end)})
+		if _, err := r.to.WaitApplied(ctx, end, catchUpReport); err != nil {
+			return "", err
+		}
+	}
+	// The claim has come over: this is a replica of this very primary, and the
+	// fence's table is among what it replicates.
+	row, err := shardRow(ctx, r.to)
+	if err != nil {
+		return "", err
+	}
+	if row.State != fence.Active || row.Token != r.token || row.Epoch != r.promotion.Epoch {
+		return "", fmt.Errorf("%w: %s has caught up, but its row of the shard is %s with move_id %q: it follows another server",
+			ErrReplica, r.to.Name(), row.State, row.Token)
+	}
+	return Holding, nil
+}

@@ -1,0 +1,44 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"drover/bucketmap"
+	"drover/migrator/internal/publish"
+)
+
+// holding asks the proxies to hold the shard's requests, and waits for their
+// word.
+func (r *run) holding(ctx context.Context) (State, error) {
+	r.crash("before_hold", Holding)
+	err := r.Map.Hold(ctx, r.promotion.Record.Move, r.Limits.Hold, []bucketmap.Hold{{Shard: r.promotion.Shard}})
+	r.crash("after_hold", Holding)
+	if errors.Is(err, publish.ErrNotAcknowledged) {
+		return r.stepBack(ctx, err.Error())
+	}
+	if err != nil {
+		return "", err
+	}
+	return Freezing, nil
+}
+
+// stepBack ends the hold, pauses and goes back to catching up. The shard must
+// be active and writable on the old primary. Past the tries the promotion is
+// given up.
+func (r *run) stepBack(ctx context.Context, why string) (State, error) {
+	if err := r.Map.Release(ctx, r.promotion.Record.Move); err != nil {
+		return "", err
+	}
+	r.tries++
+	r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
+		Note: fmt.Sprintf("stepped back, try %d of %d: %s", r.tries, r.Limits.FreezeTries, why)})
+	if r.tries >= r.Limits.FreezeTries {
+		return "", fmt.Errorf("%w: %d tries, the last: %s", ErrSteppedBack, r.tries, why)
+	}
+	if err := pause(ctx, min(r.Limits.BackoffMax, r.Limits.Backoff<<min(r.tries-1, 10))); err != nil {
+		return "", err
+	}
+	return CatchingUp, nil
+}

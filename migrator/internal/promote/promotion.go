@@ -1,0 +1,52 @@
+package promote
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"drover/bucketmap"
+	"drover/migrator/internal/database"
+	"drover/migrator/internal/journal"
+)
+
+// Promotion is one promotion: its journal's record and what the engine keeps
+// in it.
+type Promotion struct {
+	Record *journal.Record
+	Detail
+}
+
+// Detail is the part of a promotion that only this package reads.
+type Detail struct {
+	Shard  bucketmap.ShardName  `json:"shard"`
+	Source bucketmap.Datacenter `json:"source"`
+	Target bucketmap.Datacenter `json:"target"`
+	// Epoch is the shard's before the promotion.
+	Epoch bucketmap.Epoch `json:"epoch"`
+	// Frozen is the position that the replica had applied before the commit
+	// point: every write that was ever acknowledged to a user.
+	Frozen string `json:"frozen,omitempty"`
+	// Link is how the replica was connected, so that the old primary connects
+	// the same way.
+	Link database.Link `json:"link"`
+	// Alone is set when the promotion was ended without the old primary.
+	Alone bool `json:"alone,omitempty"`
+}
+
+// State returns where the promotion is.
+func (p *Promotion) State() State { return State(p.Record.State) }
+
+// Load reads a promotion from a record.
+func Load(r *journal.Record) (*Promotion, error) {
+	p := &Promotion{Record: r}
+	if r.Kind != journal.KindPromotion {
+		return nil, fmt.Errorf("%s is a %s, not a promotion", r.Move, r.Kind)
+	}
+	if _, known := Next[State(r.State)]; !known {
+		return nil, fmt.Errorf("%s: the journal has state %q, which this program does not know: use the newer migrator", r.Move, r.State)
+	}
+	if err := json.Unmarshal(r.Detail, &p.Detail); err != nil {
+		return nil, fmt.Errorf("%s: the journal's detail: %w", r.Move, err)
+	}
+	return p, nil
+}

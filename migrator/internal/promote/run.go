@@ -1,0 +1,266 @@
+package promote
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"drover/migrator/internal/crash"
+	"drover/migrator/internal/database"
+	"drover/migrator/internal/journal"
+	"drover/shardlib/fence"
+)
+
+// run is one migrator's work on one promotion.
+type run struct {
+	*Engine
+	promotion *Promotion
+	from, to  *database.Server // the old primary and the new one
+	token     fence.Token
+	// passed is set once this run has read or made the commit point.
+	passed bool
+	tries  int // of the freeze
+}
+
+// Run takes a promotion that Start made to its rest: done, or aborted.
+func (e *Engine) Run(ctx context.Context, p *Promotion) error {
+	return e.locked(ctx, p, func(r *run) error { return r.drive(ctx) })
+}
+
+// locked takes the journal's lock on both servers, as far as they can be
+// reached, and calls f. One of two migrators thus gets none, whichever server
+// the other one cannot reach; of two that reach one each, the token in the
+// shard's row stops the older.
+func (e *Engine) locked(ctx context.Context, p *Promotion, f func(*run) error) error {
+	r := &run{Engine: e, promotion: p, token: p.Record.Token()}
+	var err error
+	if r.from, err = e.Servers.In(p.Shard, p.Source); err != nil {
+		return r.failed(err, "")
+	}
+	if r.to, err = e.Servers.In(p.Shard, p.Target); err != nil {
+		return r.failed(err, "")
+	}
+	var unreachable []error
+	for _, server := range []*database.Server{r.from, r.to} {
+		unlock, err := journal.Open(server).Lock(ctx, p.Record.Move)
+		switch {
+		case err == nil:
+			defer unlock()
+		case errors.Is(err, journal.ErrLocked) || ctx.Err() != nil:
+			return err
+		default:
+			unreachable = append(unreachable, err)
+		}
+	}
+	if len(unreachable) == 2 {
+		return r.failed(errors.Join(unreachable...), "")
+	}
+	return f(r)
+}
+
+// drive takes one step after the other until the promotion rests. What a step
+// returns is an error only when the promotion can neither go on nor step back.
+func (r *run) drive(ctx context.Context) error {
+	for {
+		step, ok := r.steps()[r.promotion.State()]
+		if !ok {
+			return nil // done, aborted
+		}
+		if err := r.take(ctx, step); err != nil {
+			return err
+		}
+	}
+}
+
+// finishTime bounds what is done past the commit point though the run was
+// interrupted: nobody can write until the new primary is active, and nobody
+// finds it until the map says so.
+const finishTime = 30 * time.Second
+
+// take takes one step and enters the state that it leads to.
+func (r *run) take(ctx context.Context, step func(context.Context) (State, error)) error {
+	if s := r.promotion.State(); s == Switching || s == Publishing {
+		finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+		defer cancel()
+		ctx = finishing
+	}
+	next, err := step(ctx)
+	if err != nil {
+		if next, err = r.afterFailure(ctx, err); err != nil {
+			return err
+		}
+	}
+	if next == r.promotion.State() {
+		return nil // entered by the step itself, with what it did
+	}
+	if err := r.enter(ctx, next, ""); err != nil {
+		return r.putRight(ctx, err)
+	}
+	return nil
+}
+
+// steps is what is done in each state; what it returns is the state to enter,
+// or to be in already.
+func (r *run) steps() map[State]func(context.Context) (State, error) {
+	return map[State]func(context.Context) (State, error){
+		Planned:     func(context.Context) (State, error) { return Replicating, nil },
+		Replicating: r.replicating,
+		CatchingUp:  r.catchingUp,
+		Holding:     r.holding,
+		Freezing:    r.freezing,
+		Switching:   r.switching,
+		Publishing:  r.publishing,
+		Reversing:   r.reversing,
+		Aborting:    r.aborting,
+	}
+}
+
+// settleTime bounds putting things right after a failure, when the context of
+// the run may be over.
+const settleTime = 10 * time.Second
+
+// putRight ends a hold or a freeze after a failure, whatever happened, so that
+// no user waits for a migrator that has stopped. It returns the failure, or nil
+// if it turns out that the commit point was passed and the run can go on.
+func (r *run) putRight(ctx context.Context, failure error) error {
+	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	if err := r.settle(settling); err != nil {
+		return r.failed(errors.Join(failure, err), "")
+	}
+	if r.passed && r.promotion.State() == Switching {
+		return nil
+	}
+	return r.failed(failure, "")
+}
+
+// afterFailure decides what a failed step means. A budget that is spent and a
+// shard that is busy abort the promotion; a lost connection before the commit
+// point is a step back; everything else ends this run, and another one goes on
+// from the journal.
+func (r *run) afterFailure(ctx context.Context, failure error) (State, error) {
+	if s := r.promotion.State(); s == Holding || s == Freezing {
+		err := r.putRight(ctx, failure)
+		if err == nil {
+			return Switching, nil // the commit point was passed after all
+		}
+		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) {
+			return r.stepBack(ctx, failure.Error())
+		}
+		failure = err
+	}
+	if ctx.Err() != nil || !abortable(r.promotion.State()) || r.promotion.State() == Aborting ||
+		!errors.Is(failure, ErrSteppedBack) && !errors.Is(failure, ErrBusy) {
+		return "", r.failed(failure, "")
+	}
+	if err := r.enter(ctx, Aborting, failure.Error()); err != nil {
+		return "", errors.Join(failure, err)
+	}
+	if _, err := r.aborting(ctx); err != nil {
+		return "", r.failed(errors.Join(failure, err), "")
+	}
+	return "", r.failed(failure, "nothing has changed for the users")
+}
+
+// failed wraps err with the place and the way on.
+func (r *run) failed(err error, hint string) error {
+	var placed *Error
+	if errors.As(err, &placed) {
+		return err
+	}
+	if hint == "" && r.promotion.Record.Open {
+		hint = "run migrator resume " + string(r.promotion.Record.Move)
+		if abortable(r.promotion.State()) {
+			hint += ", or migrator abort " + string(r.promotion.Record.Move)
+		}
+	}
+	return &Error{Move: r.promotion.Record.Move, State: r.promotion.State(), Hint: hint, Err: err}
+}
+
+// home is the server that has the journal of a state.
+func (r *run) home(s State) *database.Server {
+	switch s {
+	case Publishing, Reversing, Done:
+		return r.to
+	case Switching: // the commit point writes it; a resumed run, which has switched servers, again
+		if r.passed {
+			return r.to
+		}
+		return r.from
+	case Planned, Replicating, CatchingUp, Holding, Freezing, Aborting, Aborted:
+		return r.from
+	}
+	return r.from
+}
+
+// enter journals a state, and only then is the promotion in it.
+func (r *run) enter(ctx context.Context, next State, note string) error {
+	return r.enterWith(ctx, r.home(next), next, note, func(*sql.Tx) error { return nil })
+}
+
+// enterWith does f on a server and journals the state there, both or neither.
+func (r *run) enterWith(ctx context.Context, server *database.Server, next State, note string, f func(*sql.Tx) error) error {
+	if err := checkNext(r.promotion.State(), next); err != nil {
+		return r.failed(err, "this is a bug")
+	}
+	detail, err := json.Marshal(r.promotion.Detail)
+	if err != nil {
+		return r.failed(err, "")
+	}
+	record := *r.promotion.Record
+	record.State, record.Detail = string(next), detail
+	record.Open = next != Aborted && next != Done
+	r.crash("before_journal", next)
+	err = database.InTx(ctx, server.DB, func(tx *sql.Tx) error {
+		if err := f(tx); err != nil {
+			return err
+		}
+		return journal.Open(server).WriteIn(ctx, tx, &record, note)
+	})
+	if err != nil {
+		return fmt.Errorf("%s on %s: %w", next, server.Name(), err)
+	}
+	*r.promotion.Record = record
+	r.crash("after_journal", next)
+	r.report(Event{Move: record.Move, State: next, Note: note, Entered: true})
+	return nil
+}
+
+// crash is the crash point "state.what".
+func (r *run) crash(what string, s State) { r.Crash.At(crash.Point(string(s) + "." + what)) }
+
+// lockBound is the prefix of statements that wait for the shard's row. While
+// one waits, new writers queue behind it.
+func (r *run) lockBound() string {
+	return database.WithinMillis(int(r.Limits.FreezeLock.Milliseconds()))
+}
+
+// patiently repeats what failed for want of a lock, with growing pauses, for
+// as many tries as a freeze has.
+func (r *run) patiently(ctx context.Context, f func() error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := f()
+		if err != nil && !database.TimedOut(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(r.Limits.FreezeTries)), backoff.WithMaxElapsedTime(0))
+	return err
+}
+
+// pause waits, or returns ctx's error.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,140 @@
+// Package publish changes the map for moves and promotions: it asks the
+// proxies to hold, waits for their acknowledgements, and publishes new homes.
+//
+// A caller must (1) Hold and (2) go on only when Hold returned nil; (3) end the
+// hold with Home, which publishes the new home, or with Release. A hold whose
+// caller died ends at its deadline by itself.
+//
+// No rule of safety depends on this package: a proxy that never heard of a hold
+// is refused by the fence. A Publisher is safe for concurrent use.
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"drover/bucketmap"
+)
+
+// HoldLimits bound a hold.
+type HoldLimits struct {
+	// Until is how long proxies keep requests waiting if nobody ends the hold.
+	Until time.Duration
+	// Ack is how long to wait for every live proxy to say that it holds.
+	Ack time.Duration
+}
+
+// DefaultHoldLimits leave room for a few tries of a slow commit; a user waits
+// at most Until.
+func DefaultHoldLimits() HoldLimits {
+	return HoldLimits{Until: 3 * time.Second, Ack: 1 * time.Second}
+}
+
+// ErrNotAcknowledged says that a live proxy did not say in time that it runs a
+// version of the map.
+var ErrNotAcknowledged = errors.New("not every proxy has acknowledged the map")
+
+// Store is what a Publisher needs of a store.
+type Store interface {
+	bucketmap.Publisher
+	bucketmap.Fleet
+}
+
+// Publisher changes the map in one store.
+type Publisher struct {
+	Store Store
+	// Weight gives the users of a bucket; nil counts every bucket as one.
+	Weight func(bucketmap.BucketID) uint64
+	Who    string
+}
+
+// Edit publishes a change, and with it what the default follows from. edit may
+// run several times; bucketmap.ErrNoEdit from it publishes nothing.
+func (p *Publisher) Edit(ctx context.Context, why string, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
+	snap, err := bucketmap.Update(ctx, p.Store, bucketmap.Change{Who: p.Who, Why: why}, func(d *bucketmap.Draft) error {
+		if err := edit(d); err != nil {
+			return err
+		}
+		d.ResolveDefault(p.Weight)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("publish (%s): %w", why, err)
+	}
+	return snap, nil
+}
+
+// Hold publishes a map with these holds, which must all carry the same move,
+// in the place of the move's earlier ones, and waits until every live proxy
+// runs it. On ErrNotAcknowledged the holds are published still: Release them.
+func (p *Publisher) Hold(ctx context.Context, move bucketmap.MoveID, limits HoldLimits, holds []bucketmap.Hold) error {
+	until := time.Now().Add(limits.Until).UTC().Truncate(time.Millisecond)
+	snap, err := p.Edit(ctx, fmt.Sprintf("hold for %s", move), func(d *bucketmap.Draft) error {
+		d.DropHolds(move)
+		for _, h := range holds {
+			h.Move, h.Until = move, until
+			d.Holds = append(d.Holds, h)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.WaitAcks(ctx, snap.Version(), limits.Ack)
+}
+
+// Release ends the holds of a move without a new home.
+func (p *Publisher) Release(ctx context.Context, move bucketmap.MoveID) error {
+	_, err := p.Edit(ctx, fmt.Sprintf("end the hold for %s", move), func(d *bucketmap.Draft) error {
+		if !d.DropHolds(move) {
+			return bucketmap.ErrNoEdit
+		}
+		return nil
+	})
+	return err
+}
+
+// Home publishes what edit changes and ends the holds of the move, in one
+// version.
+func (p *Publisher) Home(ctx context.Context, move bucketmap.MoveID, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
+	return p.Edit(ctx, fmt.Sprintf("new home by %s", move), func(d *bucketmap.Draft) error {
+		d.DropHolds(move)
+		return edit(d)
+	})
+}
+
+// WaitAcks waits until every live proxy runs the version or a newer one. The
+// error is ErrNotAcknowledged and names those that do not.
+func (p *Publisher) WaitAcks(ctx context.Context, version bucketmap.Version, limit time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var late []string
+	done := false
+	err := p.Store.WatchAcks(waiting, func(acks []bucketmap.Ack) bool {
+		late = late[:0]
+		for _, a := range acks {
+			if a.Version < version {
+				word := fmt.Sprintf("%s runs %d", a.Proxy, a.Version)
+				if a.Refused >= version {
+					word += ", refused " + fmt.Sprint(a.Refused) + ": " + a.Reason
+				}
+				late = append(late, word)
+			}
+		}
+		done = len(late) == 0
+		return !done
+	})
+	switch {
+	case done:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded) || err == nil:
+		return fmt.Errorf("%w: version %d within %s: %s", ErrNotAcknowledged, version, limit, strings.Join(late, "; "))
+	default:
+		return fmt.Errorf("wait for acknowledgements of version %d: %w", version, err)
+	}
+}

@@ -1,0 +1,20 @@
+// Proxy is the edge: every API request enters here and is sent to the
+// datacenter that holds its user's data.
+//
+//	proxy run --config FILE    serve until SIGTERM or SIGINT, then drain
+//	proxy check FILE           say what is wrong with a configuration
+//
+// main wires, run works:
+//
+//	main.go    commands, signals, exit code
+//	run.go     the parts, in the order in which they begin and end
+//	store.go   the map's store
+//	access.go  where passports are written
+//
+// The parts are under internal: config, identity, routing (the map in force),
+// hold, upstream, edge (the request's way through all of them), passport,
+// metrics.
+//
+// The proxy never writes to the map, never opens a database, and keeps nothing
+// but the last good map.
+package main

@@ -1,0 +1,253 @@
+package shardlib
+
+// A connection that knows how its transaction stands.
+//
+// Problem: some errors end the whole transaction at the server (a deadlock
+// does), and the next statement on that connection would run outside of any
+// transaction and without the fence's lock, committed by itself. A caller's
+// function that takes such an error lightly and writes on would write past the
+// fence. And database/sql does not tell a COMMIT that was never sent from one
+// whose answer was lost.
+//
+// So the driver's connections are wrapped. Invariants:
+//
+//   - after a statement that ended the transaction, or may have, nothing is sent
+//     before ROLLBACK, COMMIT included;
+//   - an error of Commit is an *unansweredCommit if, and only if, COMMIT may
+//     have reached the server and its answer is not a certain no.
+//
+// Rejected: watching errors in the methods of Tx. The errors of Rows and Row
+// would be missed, unless Tx returned types of its own, which no query builder
+// could use.
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// txState is the first error that ended a transaction, or may have.
+type txState struct {
+	failure atomic.Pointer[error]
+}
+
+func (s *txState) err() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// txStateKey carries a *txState from Update through database/sql, which shows
+// nobody the driver's connection of a transaction, to session.BeginTx.
+type txStateKey struct{}
+
+// connector makes sessions.
+type connector struct{ inner driver.Connector }
+
+func (c connector) Driver() driver.Driver { return c.inner.Driver() }
+
+// setupSession gives every transaction one snapshot, so that what a View reads
+// is of the moment of its look at the fence, whatever the server's default is.
+const setupSession = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	inner, err := c.inner.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, ok := inner.(fullConn)
+	if !ok {
+		inner.Close()
+		return nil, fmt.Errorf("driver connection %T lacks methods", inner)
+	}
+	if _, err := conn.ExecContext(ctx, setupSession, nil); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &session{fullConn: conn, state: new(txState)}, nil
+}
+
+// fullConn is what the driver's connections have, and database/sql looks for.
+type fullConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	driver.NamedValueChecker
+}
+
+type session struct {
+	fullConn
+	state *txState // of the transaction under way, or the last one
+}
+
+// see remembers an error that ends the transaction.
+func (s *session) see(err error) error {
+	if err == nil || err == io.EOF || err == driver.ErrSkip {
+		return err
+	}
+	var server *mysql.MySQLError
+	if errors.As(err, &server) && serverOutcome(server) == rolledBack {
+		return err // a statement failed, and the transaction goes on
+	}
+	s.state.failure.CompareAndSwap(nil, &err)
+	return err
+}
+
+func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	state, ok := ctx.Value(txStateKey{}).(*txState)
+	if !ok {
+		state = new(txState)
+	}
+	inner, err := s.fullConn.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.state = state
+	return &transaction{session: s, ctx: ctx, inner: inner}, nil
+}
+
+func (s *session) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.state.err(); err != nil {
+		return nil, err
+	}
+	res, err := s.fullConn.ExecContext(ctx, query, args)
+	return res, s.see(err)
+}
+
+func (s *session) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.state.err(); err != nil {
+		return nil, err
+	}
+	rows, err := s.fullConn.QueryContext(ctx, query, args)
+	if err != nil {
+		return nil, s.see(err)
+	}
+	return s.watchRows(rows)
+}
+
+func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := s.state.err(); err != nil {
+		return nil, err
+	}
+	inner, err := s.fullConn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, s.see(err)
+	}
+	stmt, ok := inner.(fullStmt)
+	if !ok {
+		inner.Close()
+		return nil, fmt.Errorf("driver statement %T lacks methods", inner)
+	}
+	return &statement{fullStmt: stmt, session: s}, nil
+}
+
+// transaction is a driver.Tx.
+type transaction struct {
+	session *session
+	ctx     context.Context // of BeginTx: database/sql gives Commit none
+	inner   driver.Tx
+}
+
+// unansweredCommit is the error of a COMMIT that was sent.
+type unansweredCommit struct{ err error }
+
+func (e *unansweredCommit) Error() string { return "no answer to COMMIT: " + e.err.Error() }
+func (e *unansweredCommit) Unwrap() error { return e.err }
+
+func (t *transaction) Commit() error {
+	err := t.session.state.err()
+	if err == nil {
+		err = t.ctx.Err()
+	}
+	if err == nil && !t.session.IsValid() {
+		err = mysql.ErrInvalidConn
+	}
+	if err != nil {
+		return errors.Join(err, t.inner.Rollback())
+	}
+	// Not inner.Commit, which would wait for the answer past the end of ctx.
+	_, err = t.session.fullConn.ExecContext(t.ctx, "COMMIT", nil)
+	if err == nil {
+		return nil
+	}
+	var server *mysql.MySQLError
+	if errors.As(err, &server) {
+		// A killed COMMIT may have been carried out; one that lost or that met
+		// read_only was not.
+		if o := serverOutcome(server); o == notHome || o == conflict {
+			t.session.see(err)
+			return errors.Join(err, t.inner.Rollback())
+		}
+	}
+	return &unansweredCommit{err}
+}
+
+func (t *transaction) Rollback() error { return t.inner.Rollback() }
+
+// fullStmt is what the driver's statements have.
+type fullStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+	driver.NamedValueChecker
+}
+
+type statement struct {
+	fullStmt
+	session *session
+}
+
+func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := s.session.state.err(); err != nil {
+		return nil, err
+	}
+	res, err := s.fullStmt.ExecContext(ctx, args)
+	return res, s.session.see(err)
+}
+
+func (s *statement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if err := s.session.state.err(); err != nil {
+		return nil, err
+	}
+	rows, err := s.fullStmt.QueryContext(ctx, args)
+	if err != nil {
+		return nil, s.session.see(err)
+	}
+	return s.session.watchRows(rows)
+}
+
+// fullRows is what the driver's rows have.
+type fullRows interface {
+	driver.RowsNextResultSet
+	driver.RowsColumnTypeDatabaseTypeName
+	driver.RowsColumnTypeNullable
+	driver.RowsColumnTypePrecisionScale
+	driver.RowsColumnTypeScanType
+}
+
+type rows struct {
+	fullRows
+	session *session
+}
+
+func (s *session) watchRows(inner driver.Rows) (driver.Rows, error) {
+	full, ok := inner.(fullRows)
+	if !ok {
+		inner.Close()
+		return nil, fmt.Errorf("driver rows %T lack methods", inner)
+	}
+	return &rows{fullRows: full, session: s}, nil
+}
+
+func (r *rows) Next(dest []driver.Value) error { return r.session.see(r.fullRows.Next(dest)) }

@@ -1,0 +1,146 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"drover/bucketmap"
+)
+
+// ErrLostRow is returned when rows are not in the state, or not with the
+// token, that a change starts from: another run has the move now, or it was
+// changed by hand.
+var ErrLostRow = errors.New("fence rows are not as the move left them")
+
+// Change is one compare-and-swap on rows of the fence.
+type Change struct {
+	Buckets   []bucketmap.BucketID // empty: the row of the whole shard
+	From      State
+	FromToken Token
+	To        State
+	ToToken   Token
+	// EpochUp is added to the epoch.
+	EpochUp bucketmap.Epoch
+	// ServerID, when not 0, becomes the primary in the shard's row.
+	ServerID uint32
+}
+
+// Transition changes all rows or none, in one statement: run it in a
+// transaction, and roll that back on an error. It is ErrLostRow when a row is
+// not as the change starts from.
+func Transition(ctx context.Context, q Querier, c Change) error {
+	return TransitionWithin(ctx, q, "", c)
+}
+
+// TransitionWithin is Transition with words of the server's dialect before the
+// statement that bound how long it may wait for locks.
+func TransitionWithin(ctx context.Context, q Querier, bound string, c Change) error {
+	set := "state = ?, move_id = ?, epoch = epoch + ?"
+	args := []any{string(c.To), c.ToToken.String(), uint64(c.EpochUp)}
+	if c.ServerID != 0 {
+		set += ", server_id = ?"
+		args = append(args, c.ServerID)
+	}
+	in, want := inList(c.Buckets)
+	res, err := q.ExecContext(ctx, bound+"UPDATE "+Table+byKey+" SET "+set+
+		" WHERE bucket IN ("+in+") AND state = ? AND move_id = ?",
+		append(args, string(c.From), c.FromToken.String())...)
+	if err != nil {
+		return fmt.Errorf("fence: %s → %s: %w", c.From, c.To, err)
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("fence: %s → %s: %w", c.From, c.To, err)
+	}
+	if n != int64(want) {
+		return fmt.Errorf("fence: %s → %s: %d of %d rows are %s with move_id %q: %w; run migrator status",
+			c.From, c.To, n, want, c.From, c.FromToken, ErrLostRow)
+	}
+	return nil
+}
+
+// TakeOver gives the rows of a move to a newer run of it, whatever their state.
+// Rows that a newer run has already stay with it. It returns the rows that the
+// move has now.
+func TakeOver(ctx context.Context, q Querier, buckets []bucketmap.BucketID, token Token) ([]Row, error) {
+	in, _ := inList(buckets)
+	_, err := q.ExecContext(ctx, "UPDATE "+Table+byKey+" SET move_id = ? WHERE bucket IN ("+in+
+		") AND SUBSTRING_INDEX(move_id, '/', 1) = ? AND CAST(SUBSTRING_INDEX(move_id, '/', -1) AS UNSIGNED) < ?",
+		token.String(), string(token.Move), token.Run)
+	if err != nil {
+		return nil, fmt.Errorf("fence: take over %s: %w", token, err)
+	}
+	rows, err := Rows(ctx, q, buckets)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if r.Token.Move == token.Move && r.Token.Run != token.Run {
+			return nil, fmt.Errorf("fence: take over %s: bucket %d is with %s: %w; another migrator runs this move",
+				token, r.Bucket, r.Token, ErrLostRow)
+		}
+	}
+	return rows, nil
+}
+
+// Rows returns the rows of these buckets, or of the shard when there are none,
+// in order. Buckets without a row are left out.
+func Rows(ctx context.Context, q Querier, buckets []bucketmap.BucketID) ([]Row, error) {
+	in, _ := inList(buckets)
+	return query(ctx, q, " WHERE bucket IN ("+in+")")
+}
+
+// AllRows returns every row, the shard's first.
+func AllRows(ctx context.Context, q Querier) ([]Row, error) { return query(ctx, q, "") }
+
+func query(ctx context.Context, q Querier, where string) ([]Row, error) {
+	rows, err := q.QueryContext(ctx,
+		"SELECT bucket, state, epoch, move_id, server_id FROM "+Table+where+" ORDER BY bucket")
+	if err != nil {
+		return nil, fmt.Errorf("fence: read rows: %w", err)
+	}
+	defer rows.Close()
+	var all []Row
+	for rows.Next() {
+		var r Row
+		var token string
+		if err := rows.Scan(&r.Bucket, &r.State, &r.Epoch, &token, &r.ServerID); err != nil {
+			return nil, fmt.Errorf("fence: read rows: %w", err)
+		}
+		if r.Token, err = ParseToken(token); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("fence: read rows: %w", err)
+	}
+	return all, nil
+}
+
+// byKey makes the server find rows by the primary key. Left to itself it scans
+// a small table, or one of which it wants a good part, and locks every row that
+// it passes: other buckets' writers would wait, and one of them could make the
+// statement wait.
+const byKey = " FORCE INDEX (PRIMARY)"
+
+// inList writes the buckets for IN (…), each once, and returns how many they
+// are. Numbers need no quoting, and a batch may have more of them than a
+// statement may have parameters.
+func inList(buckets []bucketmap.BucketID) (list string, n int) {
+	if len(buckets) == 0 {
+		return fmt.Sprint(ShardRow), 1
+	}
+	buckets = slices.Compact(slices.Sorted(slices.Values(buckets)))
+	var b strings.Builder
+	for i, bucket := range buckets {
+		if i != 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprint(&b, uint32(bucket))
+	}
+	return b.String(), len(buckets)
+}
