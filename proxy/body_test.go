@@ -19,11 +19,13 @@ import (
 )
 
 func TestBodyStreams(t *testing.T) {
+	t.Parallel()
 	for name, framing := range map[string]struct{ head, first, last, end string }{
 		"by length": {"Content-Length: 10", "first", "last!", ""},
 		"by chunks": {"Transfer-Encoding: chunked", "5\r\nfirst\r\n", "5\r\nlast!\r\n", "0\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			first, rest := make(chan string, 1), make(chan string, 1)
 			r.apps[legacy].handle(func(w http.ResponseWriter, req *http.Request) {
@@ -53,8 +55,10 @@ func TestBodyStreams(t *testing.T) {
 }
 
 func TestAnswerStreams(t *testing.T) {
+	t.Parallel()
 	for name, length := range map[string]string{"by length": "10", "by chunks": ""} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			proceed := make(chan struct{})
 			r.apps[legacy].handle(func(w http.ResponseWriter, _ *http.Request) {
@@ -149,6 +153,7 @@ func TestABigBodyPassesWholeInLittleMemory(t *testing.T) {
 }
 
 func TestABodyOverTheLimitIs413(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *proxyconfig.Config) { c.Limits.Body = 100 * config.KiB })
 	long := strings.Repeat("x", 101<<10)
 	c := r.dial()
@@ -164,11 +169,13 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 }
 
 func TestABodyThatTheClientBreaksOffDoesNotReachTheApplicationWhole(t *testing.T) {
+	t.Parallel()
 	for name, text := range map[string]string{
 		"by length": "Content-Length: 10\r\n\r\nabc",
 		"by chunks": "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			got := make(chan error, 1)
 			r.apps[legacy].handle(func(_ http.ResponseWriter, req *http.Request) {
@@ -187,6 +194,7 @@ func TestABodyThatTheClientBreaksOffDoesNotReachTheApplicationWhole(t *testing.T
 }
 
 func TestAnEarlyAnswerReachesTheClientAndTheRestOfTheBodyIsNoRequest(t *testing.T) {
+	t.Parallel()
 	address := bare(t, func(c net.Conn, r *bufio.Reader) {
 		if _, err := http.ReadRequest(r); err == nil { // and not its body
 			io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno") //nolint:errcheck // a test's
@@ -218,6 +226,7 @@ func TestAnEarlyAnswerReachesTheClientAndTheRestOfTheBodyIsNoRequest(t *testing.
 }
 
 func TestExpect100Continue(t *testing.T) {
+	t.Parallel()
 	for _, expect := range []string{"Expect: 100-continue", "expect: 100-Continue"} {
 		r := newRig(t, func(c *proxyconfig.Config) { c.Limits.Body = 1000 })
 		seen := make(chan http.Header, 1)
@@ -247,6 +256,7 @@ func TestExpect100Continue(t *testing.T) {
 }
 
 func TestBodyOfAHeldRequestStaysWithTheClient(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(holdBucket(bucketOf("ann"), patience))
 	body := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB, over the replay buffer

@@ -14,6 +14,7 @@ import (
 )
 
 func TestHeldRequestGoesToTheNewHome(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	b := bucketOf("ann")
 	r.publish(holdBucket(b, patience))
@@ -45,6 +46,7 @@ func (r *rig) wantHolds(entered float64, outcomes map[string]float64) {
 }
 
 func TestHeldRequestGoesToTheOldHomeWhenTheMoveStepsBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(holdBucket(bucketOf("ann"), patience))
 	got := r.later("POST", "ann", "body")
@@ -55,6 +57,7 @@ func TestHeldRequestGoesToTheOldHomeWhenTheMoveStepsBack(t *testing.T) {
 }
 
 func TestHoldPastDeadlineGoesOutByTheCurrentMap(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(holdBucket(bucketOf("ann"), 300*time.Millisecond))
 	begun := time.Now()
@@ -69,6 +72,7 @@ func TestHoldPastDeadlineGoesOutByTheCurrentMap(t *testing.T) {
 }
 
 func TestAProxyBoundsAHoldThatIsTooLong(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Hold.WaitMax = 50 * time.Millisecond })
 	r.publish(holdBucket(bucketOf("ann"), time.Hour))
 	r.want(r.get("ann"), 200, "legacy")
@@ -76,6 +80,7 @@ func TestAProxyBoundsAHoldThatIsTooLong(t *testing.T) {
 }
 
 func TestAHoldCoversAWhitelistedUserAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(func(d *bucketmap.Draft) {
 		d.Whitelist["ann"] = cloud
@@ -90,6 +95,7 @@ func TestAHoldCoversAWhitelistedUserAndNobodyElse(t *testing.T) {
 }
 
 func TestRequestsOverTheBoundOfAHoldGoOut(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Hold.RequestsMax = 2 })
 	r.publish(holdBucket(bucketOf("ann"), patience))
 	one, two := r.later("GET", "ann", ""), r.later("GET", "ann", "")
@@ -102,6 +108,7 @@ func TestRequestsOverTheBoundOfAHoldGoOut(t *testing.T) {
 }
 
 func TestAClientThatGoesAwayFreesItsPlace(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(holdBucket(bucketOf("ann"), patience))
 	c := r.dial()
@@ -117,6 +124,7 @@ func TestAClientThatGoesAwayFreesItsPlace(t *testing.T) {
 }
 
 func TestManyHeldRequestsAreReleasedInOrderAndAllServed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Hold.ReleaseRate = 2000 })
 	r.publish(holdBucket(bucketOf("ann"), patience))
 	const n = 300
@@ -153,6 +161,7 @@ func always(*http.Request) bool { return true }
 func never(*http.Request) bool  { return false }
 
 func TestRequest421IsSentAgainToTheNewHome(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = patience })
 	misdirect(r.apps[legacy], legacy, always)
 	misdirect(r.apps[cloud], cloud, never)
@@ -166,6 +175,7 @@ func TestRequest421IsSentAgainToTheNewHome(t *testing.T) {
 }
 
 func TestRequest421WaitsInTheHoldThatCameAfterIt(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = patience })
 	misdirect(r.apps[legacy], legacy, always)
 	misdirect(r.apps[cloud], cloud, never)
@@ -182,6 +192,7 @@ func TestRequest421WaitsInTheHoldThatCameAfterIt(t *testing.T) {
 }
 
 func TestRequest421IsSentAgainWhenTheMoveStepsBack(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	var mu sync.Mutex
 	left := 2
@@ -198,6 +209,7 @@ func TestRequest421IsSentAgainWhenTheMoveStepsBack(t *testing.T) {
 }
 
 func TestRequest421ToTheEndIsAnswered503(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = 100 * time.Millisecond })
 	misdirect(r.apps[legacy], legacy, always)
 	got := r.do("POST", "/", "ann", strings.NewReader("body"))
@@ -212,6 +224,7 @@ func TestRequest421ToTheEndIsAnswered503(t *testing.T) {
 }
 
 func TestRequest421WithABodyThatIsNotKeptIsPassedOn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.ReplayBuffer = 1 << 10 })
 	misdirect(r.apps[legacy], legacy, always)
 	got := r.do("POST", "/", "ann", strings.NewReader(strings.Repeat("x", 2<<10)))
@@ -225,6 +238,7 @@ func TestRequest421WithABodyThatIsNotKeptIsPassedOn(t *testing.T) {
 }
 
 func TestA421WithoutAVersionIsTheApplicationsOwn(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.apps[legacy].handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMisdirectedRequest) })
 	r.want(r.get("ann"), 421, "")
@@ -234,6 +248,7 @@ func TestA421WithoutAVersionIsTheApplicationsOwn(t *testing.T) {
 }
 
 func TestTheFirst421HoldsTheOthersOfItsBucket(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = patience })
 	misdirect(r.apps[legacy], legacy, func(req *http.Request) bool { return req.Header.Get("X-User-Id") == "ann" })
 	misdirect(r.apps[cloud], cloud, never)
@@ -248,6 +263,7 @@ func TestTheFirst421HoldsTheOthersOfItsBucket(t *testing.T) {
 }
 
 func TestAServedRequestEndsTheReactiveHold(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = patience })
 	var mu sync.Mutex
 	frozen := true
@@ -272,6 +288,7 @@ func TestAServedRequestEndsTheReactiveHold(t *testing.T) {
 }
 
 func TestMapsOfOtherBucketsAreNoReasonToSendAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.RerouteWaitMax = time.Minute })
 	misdirect(r.apps[legacy], legacy, always)
 	misdirect(r.apps[cloud], cloud, never)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestWhatCouldBeUnderstoodInTwoWaysIsRefusedAndTheConnectionClosed(t *testing.T) {
+	t.Parallel()
 	for name, request := range map[string]string{
 		"length and chunks":  "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"chunks and length":  "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
@@ -39,6 +40,7 @@ func TestWhatCouldBeUnderstoodInTwoWaysIsRefusedAndTheConnectionClosed(t *testin
 		"no target":          "GET nothing HTTP/1.1\r\nHost: h\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			c := r.dial()
 			c.send(request)
@@ -57,6 +59,7 @@ func TestWhatCouldBeUnderstoodInTwoWaysIsRefusedAndTheConnectionClosed(t *testin
 }
 
 func TestTheTargetPassesByteForByte(t *testing.T) {
+	t.Parallel()
 	targets := make(chan string, 1)
 	r := newRig(t, upstreams("legacy", bare(t, func(c net.Conn, r *bufio.Reader) {
 		for {
@@ -94,6 +97,7 @@ func TestTheTargetPassesByteForByte(t *testing.T) {
 }
 
 func TestHeadersPassInOrderAndSpelling(t *testing.T) {
+	t.Parallel()
 	heads := make(chan string, 1)
 	r := newRig(t, upstreams("legacy", bare(t, func(c net.Conn, r *bufio.Reader) {
 		var head strings.Builder
@@ -153,6 +157,7 @@ func TestHeadersPassInOrderAndSpelling(t *testing.T) {
 }
 
 func TestAnswersWithoutABody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.apps[legacy].handle(func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
@@ -187,6 +192,7 @@ func TestAnswersWithoutABody(t *testing.T) {
 }
 
 func TestInterimAnswersAndAnswersOfHTTP10(t *testing.T) {
+	t.Parallel()
 	for name, x := range map[string]struct{ answer, body string }{
 		"100 before 200": {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"},
 		"until close":    {"HTTP/1.1 200 OK\r\n\r\nuntil the end", "until the end"},
@@ -194,6 +200,7 @@ func TestInterimAnswersAndAnswersOfHTTP10(t *testing.T) {
 		"extensions":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX-Trailer: z\r\n\r\n", "abc"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, upstreams("legacy", bare(t, func(c net.Conn, r *bufio.Reader) {
 				if _, _, err := takeRequest(r); err == nil {
 					io.WriteString(c, x.answer) //nolint:errcheck // a test's
@@ -209,6 +216,7 @@ func TestInterimAnswersAndAnswersOfHTTP10(t *testing.T) {
 }
 
 func TestAClientOfHTTP10GetsNoChunks(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.apps[legacy].handle(func(w http.ResponseWriter, _ *http.Request) {
 		w.(http.Flusher).Flush()
@@ -234,6 +242,7 @@ func TestAClientOfHTTP10GetsNoChunks(t *testing.T) {
 }
 
 func TestAClientsCloseIsHonouredInAnySpelling(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	for _, value := range []string{"close", "Close", "te, close"} {
 		c := r.dial()
@@ -246,6 +255,7 @@ func TestAClientsCloseIsHonouredInAnySpelling(t *testing.T) {
 }
 
 func TestAnUpstreamsCloseDoesNotCloseTheClient(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.apps[legacy].handle(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
@@ -259,6 +269,7 @@ func TestAnUpstreamsCloseDoesNotCloseTheClient(t *testing.T) {
 }
 
 func TestAHeadOverTheLimitIs431(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.dial()
 	c.send("GET / HTTP/1.1\r\nHost: h\r\nX-Secret: " + strings.Repeat("s", 20<<10))
@@ -273,6 +284,7 @@ func TestAHeadOverTheLimitIs431(t *testing.T) {
 }
 
 func TestASlowHeadIs408(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Timeouts.Header = 50e6 })
 	c := r.dial()
 	c.send("GET / HTTP/1.1\r\nHost")

@@ -2,17 +2,21 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/proxy/internal/config"
 )
 
 func TestBadMapIsRefusedAndTheOldOneServes(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	path := filepath.Join(r.config.Map.Dir, "map.yaml")
 	good, err := os.ReadFile(path)
@@ -32,6 +36,7 @@ func TestBadMapIsRefusedAndTheOldOneServes(t *testing.T) {
 }
 
 func TestAMapThatSendsUsersWhereThereAreNoUpstreamsIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	// Named and not used: no problem.
 	r.publish(func(d *bucketmap.Draft) { d.Datacenters = append(d.Datacenters, "mars") })
@@ -54,6 +59,7 @@ func TestAMapThatSendsUsersWhereThereAreNoUpstreamsIsRefused(t *testing.T) {
 }
 
 func TestAMapWithAnotherBucketCountIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	writeFile(t, filepath.Join(r.config.Map.Dir, "map.yaml"),
 		"version: 2\nbuckets: 128\ndefault: {mode: pinned, datacenter: cloud}\ndatacenters: [cloud, legacy]\n")
@@ -64,6 +70,7 @@ func TestAMapWithAnotherBucketCountIsRefused(t *testing.T) {
 }
 
 func TestStartsFromTheLastGoodMapWhenTheStoreIsDown(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, dir string){
 		"gone": func(t *testing.T, dir string) {
 			if err := os.RemoveAll(dir); err != nil {
@@ -74,6 +81,7 @@ func TestStartsFromTheLastGoodMapWhenTheStoreIsDown(t *testing.T) {
 		"bad map": func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, "map.yaml"), "version: [") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			r.publish(moveTo(t, bucketOf("ann"), cloud))
 			r.eventually("the map is kept", func() bool {
@@ -94,6 +102,7 @@ func TestStartsFromTheLastGoodMapWhenTheStoreIsDown(t *testing.T) {
 }
 
 func TestAStoreThatComesBackIsWatchedAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
@@ -116,6 +125,7 @@ func TestAStoreThatComesBackIsWatchedAgain(t *testing.T) {
 }
 
 func TestAStoreThatIsOlderThanTheKeptMapIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	first, err := os.ReadFile(filepath.Join(r.config.Map.Dir, "map.yaml"))
 	if err != nil {
@@ -136,6 +146,7 @@ func TestAStoreThatIsOlderThanTheKeptMapIsRefused(t *testing.T) {
 }
 
 func TestWithoutAMapTheProxyIsNotReadyAndWaitsForOne(t *testing.T) {
+	t.Parallel()
 	r := prepareRig(t, nil)
 	r.start()
 	got := r.get("ann")
@@ -153,64 +164,56 @@ func TestWithoutAMapTheProxyIsNotReadyAndWaitsForOne(t *testing.T) {
 	}
 }
 
-// A request decided before the hold and not yet sent must not slip out to the
-// old home after the acknowledgement.
-func TestAnAcknowledgedHoldLetsNothingThrough(t *testing.T) {
-	r := newRig(t, nil)
-	r.http.Timeout = 3 * patience
+// Every application sees by which version a request was decided: none may come
+// by a version that holds its bucket, and after it only the new home is asked.
+func TestNoRequestIsSentByAMapThatHoldsItsBucket(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *config.Config) { c.Passport.Sample = 0 })
+	var mu sync.Mutex
+	homes := map[string]bucketmap.Datacenter{"1": legacy} // by version; none: held
+	for dc, a := range r.apps {
+		a.handle(func(w http.ResponseWriter, req *http.Request) {
+			version := req.Header.Get("Drover-Map-Version")
+			mu.Lock()
+			defer mu.Unlock()
+			if home := homes[version]; home != dc {
+				t.Errorf("%s got a request by version %s, whose home is %q", dc, version, home)
+			}
+			fmt.Fprint(w, dc)
+		})
+	}
 	stop := make(chan struct{})
-	results := make(chan answer, 10_000)
-	const clients = 8
-	running := make(chan struct{}, clients)
-	for range clients {
-		go func() {
-			defer func() { running <- struct{}{} }()
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
 			for {
 				select {
 				case <-stop:
 					return
-				case results <- r.get("ann"):
+				default:
+				}
+				if a := r.get("ann"); a.err != nil || a.status != 200 {
+					t.Errorf("a request failed: %v", a)
+					return
 				}
 			}
-		}()
-	}
-	home := legacy
-	for range 20 {
-		target := cloud
-		if home == cloud {
-			target = legacy
-		}
-		r.publish(holdBucket(bucketOf("ann"), patience))
-		// What was sent before the acknowledgement may still arrive; what
-		// arrives after a while was sent after it.
-		settled := int64(-1)
-		r.eventually("the old home is quiet", func() bool {
-			n := r.apps[home].served.Load()
-			quiet := n == settled
-			settled = n
-			time.Sleep(5 * time.Millisecond)
-			return quiet
 		})
-		before := r.apps[home].served.Load()
-		r.publish(moveTo(t, bucketOf("ann"), target))
-		if after := r.apps[home].served.Load(); after != before {
-			t.Errorf("%d requests reached the old home after the acknowledged hold", after-before)
-		}
-		home = target
+	}
+	version := bucketmap.Version(1)
+	for i := range 30 {
+		target := []bucketmap.Datacenter{cloud, legacy}[i%2]
+		mu.Lock()
+		homes[fmt.Sprint(version+2)] = target
+		mu.Unlock()
+		r.publish(holdBucket(bucketOf("ann"), patience))
+		version = r.publish(moveTo(t, bucketOf("ann"), target))
 	}
 	close(stop)
-	for range clients {
-		<-running
-	}
-	close(results)
-	for a := range results {
-		if a.err != nil || a.status != 200 {
-			t.Fatalf("a request failed: %v", a)
-		}
-	}
+	clients.Wait()
 }
 
 func TestTheProxyTakesItsAcknowledgementBackWhenItEnds(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.waitAck(func(a bucketmap.Ack) bool { return a.Version == 1 })
 	if err := r.stop(); err != nil {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRequestsGoToTheirUsersHome(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.want(r.get("ann"), 200, "legacy")
 	r.publish(moveTo(t, bucketOf("ann"), cloud))
@@ -32,6 +33,7 @@ func TestRequestsGoToTheirUsersHome(t *testing.T) {
 }
 
 func TestTheApplicationLearnsTheDecisionAndTheClientDoesNot(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	seen := make(chan http.Header, 1)
 	r.apps[legacy].handle(func(w http.ResponseWriter, req *http.Request) {
@@ -61,6 +63,7 @@ func TestTheApplicationLearnsTheDecisionAndTheClientDoesNot(t *testing.T) {
 }
 
 func TestExposedHeadersReachTheClient(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.ExposeHeaders = true })
 	got := r.get("ann")
 	if got.header.Get("Drover-Datacenter") != "legacy" || got.header.Get("Drover-Route") != "bucket" ||
@@ -70,6 +73,7 @@ func TestExposedHeadersReachTheClient(t *testing.T) {
 }
 
 func TestClientCannotSmuggleDroverHeaders(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	seen := make(chan http.Header, 1)
 	r.apps[legacy].handle(func(_ http.ResponseWriter, req *http.Request) { seen <- req.Header })
@@ -97,6 +101,7 @@ func TestClientCannotSmuggleDroverHeaders(t *testing.T) {
 }
 
 func TestIdentityHeadersOfStrangersAreDropped(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.TrustedPeers = []string{"192.0.2.0/24"} })
 	r.publish(moveTo(t, bucketOf("ann"), cloud))
 	seen := make(chan http.Header, 2)
@@ -122,6 +127,7 @@ func TestIdentityHeadersOfStrangersAreDropped(t *testing.T) {
 }
 
 func TestForwardedHeadersOfTrustedPeersAreExtended(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	seen := make(chan http.Header, 1)
 	r.apps[legacy].handle(func(_ http.ResponseWriter, req *http.Request) { seen <- req.Header })
@@ -140,6 +146,7 @@ func TestForwardedHeadersOfTrustedPeersAreExtended(t *testing.T) {
 }
 
 func TestPipelinedRequestsOfDifferentUsersAreRoutedAlone(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.publish(moveTo(t, bucketOf("bob"), cloud))
 	if bucketOf("ann") == bucketOf("bob") {
@@ -156,6 +163,7 @@ func TestPipelinedRequestsOfDifferentUsersAreRoutedAlone(t *testing.T) {
 }
 
 func TestPassportsSayWhatHappened(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.want(r.do(http.MethodPost, "/a/b?secret=1", "ann", strings.NewReader("body")), 200, "legacy")
 	r.eventually("a passport", func() bool { return len(r.passports()) == 1 })

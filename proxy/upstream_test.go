@@ -61,6 +61,7 @@ func takeRequest(r *bufio.Reader) (*http.Request, string, error) {
 }
 
 func TestPostOnStaleConnectionIsNotLost(t *testing.T) {
+	t.Parallel()
 	closed := make(chan struct{}, 100)
 	address := bare(t, func(c net.Conn, r *bufio.Reader) {
 		_, body, err := takeRequest(r)
@@ -84,6 +85,7 @@ func TestPostOnStaleConnectionIsNotLost(t *testing.T) {
 }
 
 func TestUpstreamConnectionsAreUsedAgain(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	conns := 0
 	address := bare(t, func(c net.Conn, r *bufio.Reader) {
@@ -109,12 +111,14 @@ func TestUpstreamConnectionsAreUsedAgain(t *testing.T) {
 }
 
 func TestTruncatedUpstreamAnswerIsTruncatedForTheClient(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]string{
 		"by length": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
 		"by chunks": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 		"mid chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, upstreams("legacy", bare(t, func(c net.Conn, r *bufio.Reader) {
 				if _, _, err := takeRequest(r); err == nil {
 					io.WriteString(c, answer) //nolint:errcheck // a test's
@@ -135,6 +139,7 @@ func TestTruncatedUpstreamAnswerIsTruncatedForTheClient(t *testing.T) {
 }
 
 func TestWhatCannotBeReachedOrMakesNoSenseIs502(t *testing.T) {
+	t.Parallel()
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +156,7 @@ func TestWhatCannotBeReachedOrMakesNoSenseIs502(t *testing.T) {
 		"switches protocol": {"", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "malformed", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var mu sync.Mutex
 			posts := 0
 			address := c.address
@@ -182,6 +188,7 @@ func TestWhatCannotBeReachedOrMakesNoSenseIs502(t *testing.T) {
 }
 
 func TestAnAnswerThatDoesNotComeIs504AndNotAskedForAgain(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Timeouts.FirstByte = 50 * time.Millisecond })
 	release := make(chan struct{})
 	r.apps[legacy].handle(func(http.ResponseWriter, *http.Request) { <-release })
@@ -193,6 +200,7 @@ func TestAnAnswerThatDoesNotComeIs504AndNotAskedForAgain(t *testing.T) {
 }
 
 func TestAGetIsTriedOnceMoreAndAPostIsNot(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	seen := map[string]int{}
 	address := bare(t, func(c net.Conn, r *bufio.Reader) {
@@ -222,6 +230,7 @@ func TestAGetIsTriedOnceMoreAndAPostIsNot(t *testing.T) {
 }
 
 func TestADeadUpstreamCostsNoRequest(t *testing.T) {
+	t.Parallel()
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +252,7 @@ func TestADeadUpstreamCostsNoRequest(t *testing.T) {
 }
 
 func TestAnUnreachableDatacenterFailsOver(t *testing.T) {
+	t.Parallel()
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -274,6 +284,7 @@ func TestAnUnreachableDatacenterFailsOver(t *testing.T) {
 }
 
 func TestAFailedHealthCheckTakesAnUpstreamOut(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	sick := true
 	var served int
@@ -326,9 +337,10 @@ func TestAFailedHealthCheckTakesAnUpstreamOut(t *testing.T) {
 }
 
 func TestConnectionsToAnUpstreamAreBounded(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *config.Config) {
 		c.Limits.UpstreamConnections = 2
-		c.Timeouts.Connect = 50 * time.Millisecond
+		c.Timeouts.Connect = 300 * time.Millisecond
 	})
 	release := make(chan struct{})
 	entered := make(chan struct{}, 10)

@@ -186,7 +186,7 @@ func TestOneOfTwoWritersDoesNotUncoverTheOther(t *testing.T) {
 
 func TestUnknownOutcomeLeavesItsMark(t *testing.T) {
 	w := newWorld(t)
-	l := w.open("legacy", func(c *Config) { c.Timeouts.IO, c.Cache.MarkTTL = 500*time.Millisecond, 2*time.Second })
+	l := w.open("legacy", func(c *Config) { c.Timeouts.IO, c.Cache.MarkTTL = 2*time.Second, 4*time.Second })
 	if n, err := cached(t.Context(), l, alice); err != nil || n != 0 {
 		t.Fatal(n, err)
 	}
@@ -207,7 +207,7 @@ func TestUnknownOutcomeLeavesItsMark(t *testing.T) {
 	if _, err := cached(t.Context(), l, alice); err != nil || count(t, l.metrics.cacheReads, "marked") != 1 {
 		t.Fatal("no mark is left", err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); count(t, l.metrics.cacheReads, "filled") != 2; {
+	for deadline := time.Now().Add(20 * time.Second); count(t, l.metrics.cacheReads, "filled") != 2; {
 		if time.Now().After(deadline) {
 			t.Fatal("the mark did not expire")
 		}

@@ -324,7 +324,7 @@ func TestCommitOnDeadConnectionIsUnknown(t *testing.T) {
 		{"server paused until the context ends", func(context.Context) error { return victim.Pause() }},
 	} {
 		calls := 0
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 		start := time.Now()
 		err := l.Update(ctx, alice, func(ctx context.Context, tx *Tx) error {
 			calls++

@@ -388,7 +388,7 @@ func TestRequestsUnderWayEndBeforeTheProgram(t *testing.T) {
 	i := s.start("legacy", fenceLibrary)
 	answered := make(chan int, 1)
 	go func() {
-		response, _, err := i.do("POST", "/1/user/-/steps?think_ms=600", "alice", `{"request_id": "a", "day": "2026-11-21", "steps": 7}`)
+		response, _, err := i.do("POST", "/1/user/-/steps?think_ms=2000", "alice", `{"request_id": "a", "day": "2026-11-21", "steps": 7}`)
 		if err != nil {
 			t.Error(err)
 			answered <- 0
@@ -396,10 +396,16 @@ func TestRequestsUnderWayEndBeforeTheProgram(t *testing.T) {
 		}
 		answered <- response.StatusCode
 	}()
-	for n := 0; n == 0; time.Sleep(5 * time.Millisecond) { // until it holds its transaction open
+	// Until it holds its transaction open. InnoDB renews what it shows of
+	// transactions when nobody has looked for 100 ms.
+	n := 0
+	for deadline := time.Now().Add(10 * time.Second); n == 0 && time.Now().Before(deadline); time.Sleep(120 * time.Millisecond) {
 		if err := s.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if n == 0 {
+		t.Fatal("the transaction was never seen")
 	}
 	if err := i.stop(); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package binlog
 
 import (
 	"fmt"
-	"strconv"
 
 	"drover/migrator/internal/database"
 )
@@ -65,9 +64,9 @@ func convert(c database.Column, v any) (any, error) {
 	case int:
 		return int64(v), nil
 	case float32:
-		// The shortest text that is this float again: more digits would be
-		// those of the double next to it.
-		return strconv.FormatFloat(float64(v), 'g', -1, 32), nil
+		// As the double that it is exactly: the shortest text of the largest
+		// float is a number above it.
+		return float64(v), nil
 	case float64:
 		return v, nil
 	case string:

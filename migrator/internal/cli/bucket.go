@@ -186,6 +186,7 @@ func (a *app) records(ctx context.Context, open bool) ([]*journal.Record, error)
 			}
 		}
 		if err != nil {
+			all = append(all, a.promotionsElsewhere(ctx, shard, open)...)
 			errs = append(errs, err)
 		}
 	}

@@ -43,7 +43,7 @@ type initShard struct {
 	Shard      bucketmap.ShardName  `json:"shard"`
 	Datacenter bucketmap.Datacenter `json:"datacenter"`
 	Server     string               `json:"server"`
-	Buckets    move.Buckets         `json:"buckets"`
+	Buckets    string               `json:"buckets"` // ranges; empty for none
 	Tables     []string             `json:"tables"`
 }
 
@@ -120,7 +120,7 @@ func (a *app) initialize(ctx context.Context, f initFlags) error {
 	}
 	for _, s := range servers {
 		result.Shards = append(result.Shards, initShard{Shard: s.Shard, Datacenter: s.Datacenter, Server: s.Addr,
-			Buckets: bucketsOf(snap, s.Shard), Tables: setup.Tables()})
+			Buckets: bucketsOf(snap, s.Shard).String(), Tables: setup.Tables()})
 	}
 	if a.dryRun {
 		result.Published = current == nil
@@ -181,11 +181,11 @@ func (a *app) printInit(r initResult, snap *bucketmap.Snapshot) error {
 	return nil
 }
 
-func orNone(b move.Buckets) string {
-	if len(b) == 0 {
+func orNone(ranges string) string {
+	if ranges == "" {
 		return "none"
 	}
-	return b.String()
+	return ranges
 }
 
 func bucketsOf(snap *bucketmap.Snapshot, shard bucketmap.ShardName) move.Buckets {

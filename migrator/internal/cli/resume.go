@@ -10,6 +10,7 @@ import (
 	"drover/bucketmap"
 	"drover/migrator/internal/journal"
 	"drover/migrator/internal/move"
+	"drover/migrator/internal/promote"
 )
 
 func (a *app) resumeCommand() *cobra.Command {
@@ -60,7 +61,9 @@ func (a *app) resumeOne(ctx context.Context, r *journal.Record) error {
 		return a.printResumed(resumed{Move: r.Move, Was: r.State, State: r.State, DryRun: true})
 	}
 	was := r.State
-	state, err := a.withRecord(ctx, r, func(e *move.Engine, m *move.Move) error { return e.Resume(ctx, m) })
+	state, err := a.withRecord(r,
+		func(e *move.Engine, m *move.Move) error { return e.Resume(ctx, m) },
+		func(e *promote.Engine, p *promote.Promotion) error { return e.Resume(ctx, p) })
 	if err != nil {
 		return err
 	}
@@ -79,21 +82,30 @@ func (a *app) printResumed(r resumed) error {
 	return nil
 }
 
-// withRecord calls do with the move that a record tells of, and returns the
-// state it is in then.
-func (a *app) withRecord(ctx context.Context, r *journal.Record, do func(*move.Engine, *move.Move) error) (string, error) {
-	_ = ctx
+// withRecord calls one of the two with the move or the promotion that a record
+// tells of, and returns the state it is in then.
+func (a *app) withRecord(r *journal.Record, onMove func(*move.Engine, *move.Move) error,
+	onPromotion func(*promote.Engine, *promote.Promotion) error) (string, error) {
+	progress := a.newProgress()
+	defer progress.end()
 	switch r.Kind {
 	case journal.KindMove:
 		m, err := move.Load(r)
 		if err != nil {
 			return "", err
 		}
-		progress := a.newProgress()
-		defer progress.end()
-		err = do(a.engine(progress.event), m)
+		err = onMove(a.engine(progress.event), m)
 		return string(m.State()), err
 	case journal.KindPromotion:
+		p, err := promote.Load(r)
+		if err != nil {
+			return "", err
+		}
+		err = onPromotion(a.promoter(progress.promotion), p)
+		if errors.Is(err, promote.ErrState) {
+			err = fmt.Errorf("%w: %w", errRefused, err)
+		}
+		return string(p.State()), err
 	}
 	return "", fmt.Errorf("%s is a %s, which this program does not know: use the newer migrator", r.Move, r.Kind)
 }
@@ -116,7 +128,9 @@ func (a *app) abortCommand() *cobra.Command {
 				return a.printResumed(resumed{Move: record.Move, Was: record.State, State: record.State, DryRun: true})
 			}
 			was := record.State
-			state, err := a.withRecord(ctx, record, func(e *move.Engine, m *move.Move) error { return e.Abort(ctx, m, a.why) })
+			state, err := a.withRecord(record,
+				func(e *move.Engine, m *move.Move) error { return e.Abort(ctx, m, a.why) },
+				func(e *promote.Engine, p *promote.Promotion) error { return e.Abort(ctx, p, a.why) })
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"drover/bucketmap"
 	"drover/migrator/internal/journal"
 	"drover/migrator/internal/move"
+	"drover/migrator/internal/promote"
 )
 
 // status is what migrator status prints as JSON.
@@ -105,7 +106,9 @@ func (a *app) describe(r *journal.Record) string {
 			return fmt.Sprintf("buckets %s, %s → %s", m.Buckets, m.From(), m.To())
 		}
 	case journal.KindPromotion:
-		return "shard " + string(r.Home)
+		if p, err := promote.Load(r); err == nil {
+			return fmt.Sprintf("shard %s, %s → %s", p.Shard, p.Source, p.Target)
+		}
 	}
 	return "unreadable"
 }

@@ -54,6 +54,9 @@ func (a *app) whitelistAdd() *cobra.Command {
 An id that cannot be printed is "hex:" and its bytes in hexadecimal. A file has
 one id a line; empty lines are skipped. One command takes at most %d ids.`, whitelistIDsMax),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return fmt.Errorf("%w: give --to DATACENTER", errUsage)
+			}
 			ids, err := userIDs(args, file)
 			if err != nil {
 				return err
@@ -80,7 +83,6 @@ one id a line; empty lines are skipped. One command takes at most %d ids.`, whit
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the datacenter")
-	_ = c.MarkFlagRequired("to") // fails only for a flag that does not exist
 	c.Flags().StringVar(&file, "file", "", "a file with one id a line")
 	a.canWait(c, &wait)
 	return a.canDryRun(c)

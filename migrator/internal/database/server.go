@@ -48,7 +48,8 @@ func Open(shard bucketmap.ShardName, dc bucketmap.Datacenter, addr, database str
 	cfg.User, cfg.Passwd, cfg.Net, cfg.Addr, cfg.DBName = account.User, account.Password, "tcp", addr, database
 	cfg.Timeout = connectTimeout
 	cfg.InterpolateParams = true
-	cfg.ClientFoundRows = true // "affected" counts what a compare-and-swap matched
+	cfg.Logger = &mysql.NopLogger{} // what it would say is in the errors
+	cfg.ClientFoundRows = true      // "affected" counts what a compare-and-swap matched
 	cfg.Params = map[string]string{
 		"time_zone":                "'+00:00'",
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",

@@ -182,12 +182,17 @@ func (c Column) Comparable() bool {
 }
 
 // Read is the expression that reads the column without loss as text. FLOAT
-// prints six digits unless it is read as DOUBLE.
+// prints six digits unless it is read as DOUBLE, and the year 0000 is 0 as a
+// number, which as text is the year 2000.
 func (c Column) Read() string {
-	if c.DataType == "float" {
+	switch c.DataType {
+	case "float":
 		return "CAST(" + fence.Quote(c.Name) + " AS DOUBLE)"
+	case "year":
+		return "CAST(" + fence.Quote(c.Name) + " AS CHAR)"
+	default:
+		return fence.Quote(c.Name)
 	}
-	return fence.Quote(c.Name)
 }
 
 // Same lists how the table differs from another server's description of it.

@@ -31,7 +31,7 @@ const childVariable = "DROVER_MOVE_TEST_CHILD"
 type orders struct {
 	List    shardlib.ShardList
 	Dir     string
-	Buckets Buckets
+	Buckets Buckets `json:",omitempty"`
 	Steps   []string
 	Move    bucketmap.MoveID // for steps on a move that is there
 	CrashAt string

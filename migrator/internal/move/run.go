@@ -83,13 +83,13 @@ func (r *run) drive(ctx context.Context) error {
 			return nil // soaking, done, aborted
 		}
 		next, err := step(ctx)
+		if err == nil {
+			err = r.enter(ctx, next, "")
+		}
 		if err != nil {
-			if next, err = r.afterFailure(ctx, err); err != nil {
+			if err = r.afterFailure(ctx, err); err != nil {
 				return err
 			}
-		}
-		if err := r.enter(ctx, next, ""); err != nil {
-			return err
 		}
 	}
 }
@@ -114,41 +114,45 @@ func (r *run) steps() map[State]func(context.Context) (State, error) {
 // the run may be over.
 const settleTime = 10 * time.Second
 
-// afterFailure decides what a failed step means. A hold or a freeze is ended
-// first, whatever happened, so that no user waits for a migrator that has
-// stopped. Rows that differ and a budget that is spent abort the move. A lost
-// connection is a step back. Everything else ends this run, and another one
-// goes on from the journal.
-func (r *run) afterFailure(ctx context.Context, err error) (State, error) {
+// afterFailure decides what a failed step means: nil goes on from the state the
+// move is in then. A hold or a freeze is ended first, whatever happened, so that
+// no user waits for a migrator that has stopped. Rows that differ and a budget
+// that is spent abort the move. A lost connection is a step back. Everything
+// else ends this run, and another one goes on from the journal.
+func (r *run) afterFailure(ctx context.Context, err error) error {
 	if s := r.move.State(); s == Holding || s == Freezing {
 		settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 		settleErr := r.settle(settling)
 		cancel()
 		if settleErr != nil {
-			return "", r.failed(errors.Join(err, settleErr), "")
+			return r.failed(errors.Join(err, settleErr), "")
 		}
 		if ctx.Err() == nil && r.move.State() == Switching {
-			return Switching, nil // the commit point was passed after all
+			return nil // the commit point was passed after all
 		}
 		if ctx.Err() == nil && database.ConnectionLost(err) {
-			return r.stepBack(ctx, err.Error())
+			next, err := r.stepBack(ctx, err.Error())
+			if err != nil {
+				return r.failed(err, "")
+			}
+			return r.enter(ctx, next, "")
 		}
 	}
 	if ctx.Err() != nil || !abortable(r.move.State()) || r.move.State() == Aborting ||
 		!errors.Is(err, ErrDiffers) && !errors.Is(err, ErrSteppedBack) {
-		return "", r.failed(err, "")
+		return r.failed(err, "")
 	}
 	if enterErr := r.enter(ctx, Aborting, err.Error()); enterErr != nil {
-		return "", errors.Join(err, enterErr)
+		return errors.Join(err, enterErr)
 	}
 	next, abortErr := r.aborting(ctx)
 	if abortErr != nil {
-		return "", r.failed(errors.Join(err, abortErr), "")
+		return r.failed(errors.Join(err, abortErr), "")
 	}
 	if enterErr := r.enter(ctx, next, err.Error()); enterErr != nil {
-		return "", errors.Join(err, enterErr)
+		return errors.Join(err, enterErr)
 	}
-	return "", r.failed(err, "nothing has changed for the users")
+	return r.failed(err, "nothing has changed for the users")
 }
 
 // failed wraps err with the place and the way on.

@@ -147,4 +147,3 @@ func shardRow(rows []fence.Row, serverID uint32, epoch bucketmap.Epoch) []findin
 	}
 	return nil
 }
-

@@ -92,7 +92,7 @@ func (p *Preflight) shards(ctx context.Context, names []bucketmap.ShardName) ([]
 		}
 	}
 	judgeServerIDs(&f, all)
-	judgeFences(&f, all)
+	p.judgeFences(&f, all)
 	p.judgeTables(&f, all)
 	return f.sorted(), nil
 }

@@ -247,7 +247,12 @@ func (r *run) patiently(ctx context.Context, f func() error) error {
 	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := f()
-		if err != nil && !database.TimedOut(err) {
+		switch {
+		case err == nil:
+		case database.TimedOut(err):
+			r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
+				Note: "an open transaction has the shard's row; trying again"})
+		default:
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err

@@ -92,6 +92,11 @@ func newWorld(t *testing.T) *world {
 		w.exec(from.DB, "INSERT INTO counter VALUES (?, 0)", b)
 	}
 	must(t, w.b.ReplicateFrom(ctx, w.a))
+	for end := time.Now().Add(20 * time.Second); w.server(cloud).DB.Ping() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the database has not come over")
+		}
+	}
 	w.caughtUp(legacy, cloud)
 	return w
 }
@@ -415,6 +420,3 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-
-// child is set by the tests that kill.
-var child = func(string) error { return errors.New("no child in this test") }

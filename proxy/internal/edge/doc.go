@@ -28,7 +28,7 @@
 //
 // Known limits: no HTTP/2, no TLS, no protocol upgrades (Upgrade is dropped, so
 // the application answers in plain HTTP); trailers of requests are dropped; a
-// 1xx answer of the application is not passed on; a client that goes away is
-// seen while its request is held and while its answer is written, not while
-// the application thinks.
+// 1xx answer of the application is not passed on; a client that goes away (or
+// closes its sending side) is seen while its request is held and while its
+// answer is written, not while the application thinks.
 package edge

@@ -75,10 +75,11 @@ func New(options Options) *Edge {
 func (e *Edge) Handle(ctx *fasthttp.RequestCtx) {
 	r := e.open(ctx)
 	defer func() {
+		streaming := r.streaming
 		if bug := recover(); bug != nil {
 			e.panicked(r, bug)
 		}
-		if !r.streaming { // else the stream's Close does it
+		if !streaming { // else the stream's Close does it
 			e.close(r)
 		}
 	}()

@@ -160,6 +160,7 @@ func (r *request) ended() {
 	switch {
 	case r.answer.Err() != nil:
 		r.passport.End = passport.EndTruncated
+		r.edge.options.Metrics.UpstreamErrors.WithLabelValues(string(r.answer.Datacenter), string(upstream.KindTruncated)).Inc()
 	case !r.answer.Complete() && r.edge.over.Err() != nil:
 		r.passport.End = passport.EndShuttingDown
 	case !r.answer.Complete():

@@ -31,7 +31,7 @@ const writeBufferBytes = 8 << 10 // × 10,000 connections = 80 MiB
 
 // NewServer returns a server for the clients of l.
 func NewServer(e *Edge, l *net.TCPListener) *Server {
-	s := &Server{edge: e, listener: &listener{TCPListener: l}, conns: newConns(e.options.Metrics.ClientConns)}
+	s := &Server{edge: e, listener: newListener(l), conns: newConns(e.options.Metrics.ClientConns)}
 	s.http = &fasthttp.Server{
 		Handler:        e.Handle,
 		ErrorHandler:   e.unreadable,
@@ -117,9 +117,14 @@ func (e *Edge) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &network) && network.Timeout():
 		f.status, f.what, f.remedy = fasthttp.StatusRequestTimeout, "the request's head did not come in time", "send the request again"
 	}
+	writeRefusal(ctx, f)
+	// Bare, it is of a connection on which not one byte came: a probe, a client
+	// that connects ahead, or one that a drain closed.
+	if _, nothing := err.(*net.OpError); nothing { //nolint:errorlint // a wrapped one is another case
+		return
+	}
 	p := e.options.Office.Open()
 	p.Status, p.End = f.status, passport.EndRefused
-	writeRefusal(ctx, f)
 	e.options.Office.Close(p)
 }
 
@@ -134,10 +139,14 @@ func (s *Server) Drain(ctx context.Context, delay, idle, timeout time.Duration) 
 	e.draining.Store(true)
 	e.options.Metrics.Draining.Set(1)
 	sleep(ctx, delay)
-	s.listener.stop()
-	e.options.Holds.Drain()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	s.listener.stop()
+	e.options.Holds.Drain()
+	select {
+	case <-s.listener.closed: // whoever had connected is counted now
+	case <-ctx.Done():
+	}
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
 	for {

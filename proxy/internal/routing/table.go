@@ -141,7 +141,7 @@ func (t *Table) Ready() error {
 
 // Status returns what the admin server shows.
 func (t *Table) Status() Status {
-	var s Status
+	s := Status{Holds: []bucketmap.Hold{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.mu.refused.Reason != "" {
@@ -152,7 +152,8 @@ func (t *Table) Status() Status {
 	if f == nil {
 		return s
 	}
-	s.Version, s.Buckets, s.Since, s.Holds = f.snapshot.Version(), f.snapshot.Buckets(), f.since, f.snapshot.Holds()
+	s.Version, s.Buckets, s.Since = f.snapshot.Version(), f.snapshot.Buckets(), f.since
+	s.Holds = append(s.Holds, f.snapshot.Holds()...)
 	if t.mu.hashOf == s.Version {
 		s.Hash = t.mu.hash
 	}

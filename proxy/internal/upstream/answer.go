@@ -102,6 +102,10 @@ func (a *Answer) WriteTo(w io.Writer) (written int64, err error) {
 		}
 		b, err := a.next()
 		if errors.Is(err, io.EOF) {
+			if flusher != nil { // the next request may be here already, and be held
+				err = flusher.Flush()
+				return written, err
+			}
 			return written, nil
 		}
 		if err != nil {

@@ -10,7 +10,7 @@
 // head; (8) the answer's body, by the caller, who closes it.
 //
 // The fleet never sends a request twice unless the first provably never left
-// (no connection), or it is idempotent, its body is kept and not one byte of
+// (no connection, or not one byte written), or it is idempotent, its body is kept and not one byte of
 // an answer came. One more try at most, within a budget of 20 % of requests.
 // So an error of KindSent or KindTimeout means: it is not known whether the
 // application has done what was asked.

@@ -45,8 +45,11 @@ func (x *exchange) run() (*Answer, tried, error) {
 		return nil, tried{final: true}, ErrMapChanged
 	}
 	r.Passport.Stamp(passport.Sending)
-	err := x.write(r.buffer)
+	n, err := x.write(r.buffer)
 	r.Gate.Leave()
+	if err != nil && n == 0 { // the upstream closed the connection after we looked
+		return nil, tried{}, x.fleet.failed(x.pool, KindConnect, err)
+	}
 	if err == nil {
 		err = x.rest()
 	}
@@ -107,7 +110,8 @@ func (x *exchange) rest() error {
 		switch {
 		case errors.Is(err, io.EOF):
 			if chunked {
-				return x.write([]byte("0\r\n\r\n"))
+				_, err = x.write([]byte("0\r\n\r\n"))
+				return err
 			}
 			return nil
 		case err != nil:
@@ -126,19 +130,18 @@ func (x *exchange) rest() error {
 			x.cut = true
 			return nil
 		}
-		if err := x.write(out); err != nil {
+		if _, err := x.write(out); err != nil {
 			return err
 		}
 	}
 }
 
-func (x *exchange) write(p []byte) error {
+func (x *exchange) write(p []byte) (int, error) {
 	deadline := earliest(time.Now().Add(x.fleet.settings.Idle), x.request.Deadline)
 	if err := x.conn.SetWriteDeadline(deadline); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := x.conn.Write(p)
-	return err
+	return x.conn.Write(p)
 }
 
 // read reads the answer's head.

@@ -123,7 +123,7 @@ func (f *Fleet) Do(ctx context.Context, datacenter bucketmap.Datacenter, r *Requ
 	answer, err := f.inPool(ctx, p, r)
 	var failed *Error
 	for _, other := range p.failover {
-		if !errors.As(err, &failed) || !failed.neverLeft() || ctx.Err() != nil {
+		if !errors.As(err, &failed) || !failed.neverLeft() || ctx.Err() != nil || !r.Body.Rewind() {
 			break
 		}
 		f.metrics.Failovers.WithLabelValues(string(datacenter), string(other)).Inc()
@@ -162,7 +162,7 @@ func (t tried) again(r *Request) bool {
 	if t.final {
 		return false
 	}
-	return !t.left || r.Idempotent && !t.answer && r.Body.Rewind()
+	return (!t.left || r.Idempotent && !t.answer) && r.Body.Rewind()
 }
 
 func (f *Fleet) failed(p *pool, kind Kind, err error) *Error {

@@ -1,0 +1,63 @@
+# Drover's tasks. Nothing is built into the tree: programs and tools go to a
+# cache folder, which DROVER_CACHE moves.
+
+SHELL        := /bin/bash
+DROVER_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/drover
+BIN          := $(DROVER_CACHE)/bin
+GO           ?= go
+
+# The linter's version: what is clean with one version need not be with the next.
+LINT_VERSION := v2.15.0
+LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo sabotage test test-short lint fmt docs bench fuzz servers clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build proxy and migrator into the cache folder, and say where
+	@mkdir -p $(BIN)
+	$(GO) build -o $(BIN)/drover-proxy ./proxy
+	$(GO) build -o $(BIN)/drover-migrator ./migrator
+	@echo "$(BIN)/drover-proxy and $(BIN)/drover-migrator"
+
+demo: ## watch 20,000 users move under load; KEEP=1 leaves everything running
+	$(GO) run ./tools/demo $(if $(KEEP),--keep) $(DEMO)
+
+sabotage: ## the demo with the fence off: it must lose writes and say so
+	! $(GO) run ./tools/demo --fence off $(DEMO)
+
+test: servers ## everything, with -race, on real servers that it installs and starts
+	$(GO) vet ./...
+	$(GO) test -race -timeout 10m ./...
+
+test-short: ## what needs no servers
+	$(GO) test ./bucketmap/... ./internal/... ./proxy/...
+
+lint: $(LINT) ## golangci-lint, with the import arrows of ARCHITECTURE.md
+	$(LINT) run ./...
+
+$(LINT):
+	@mkdir -p $(BIN)
+	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(BIN)/golangci-lint $(LINT)
+
+fmt: ## gofmt
+	gofmt -l -w .
+
+docs: ## draw the generated pages of docs/ anew
+	$(GO) test ./migrator -run TestStatesPage -update
+
+bench: ## the benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./bench/...
+
+fuzz: ## 30 seconds of each fuzz test
+	$(GO) test -run '^$$' -fuzz FuzzDecide -fuzztime 30s ./bucketmap
+	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 30s ./bucketmap/yaml
+
+servers: ## install the test servers (MariaDB, memcached) if they are not there
+	$(GO) run ./tools/testservers/cmd/testservers install
+
+clean: ## remove the cache folder
+	rm -rf $(DROVER_CACHE)

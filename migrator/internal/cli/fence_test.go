@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"drover/bucketmap"
+	"drover/shardlib/fence"
+	"drover/tools/testservers"
+)
+
+func TestFenceIsInstalledEverywhereAndRemoved(t *testing.T) {
+	d := ready(t)
+	must(t, d.applicationMayWrite(servers.gamma, "u1"))
+	d.unchanged(0, []string{"fence", "install", "--dry-run"}, "CREATE OR REPLACE TRIGGER `drover_fence_steps_insert`", "on gamma@cloud")
+	d.want(0, []string{"fence", "status"}, "not fenced")
+	d.want(0, []string{"fence", "install"}, "fenced")
+	var results []fenceResult
+	d.reads(&results, "fence", "install") // again is no harm
+	if len(results) != 4 {
+		t.Fatalf("got %+v", results)
+	}
+	for _, r := range results {
+		if r.Triggers != 3 || r.Error != "" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	must(t, d.applicationMayWrite(servers.alpha, "u1"))
+	bucket := bucketmap.Bucket([]byte("u1"), 64)
+	if err := fence.Refused(bucket, d.applicationMayWrite(servers.gamma, "u1")); !errors.Is(err, fence.ErrRefused) {
+		t.Fatalf("gamma let a bucket be written that lives on alpha: %v", err)
+	}
+	d.unchanged(0, []string{"fence", "remove", "--table", "steps", "--dry-run"}, "DROP TRIGGER IF EXISTS `drover_fence_steps_delete`")
+	d.want(0, []string{"fence", "remove", "--table", "steps"}, "not fenced")
+	must(t, d.applicationMayWrite(servers.gamma, "u1"))
+	results = nil
+	d.reads(&results, "fence", "status")
+	for _, r := range results {
+		if want := map[string]int{"steps": 0, "profile": 3}[r.Table]; r.Triggers != want {
+			t.Errorf("got %+v, want %d triggers", r, want)
+		}
+	}
+	d.want(2, []string{"fence", "install", "--table", "other"}, "no such table")
+	d.want(2, []string{"fence", "install", "--patience", "0s"})
+}
+
+func TestFenceIsNotInstalledWhereItWouldRefuseEveryWrite(t *testing.T) {
+	startServers(t)
+	for _, c := range []struct {
+		server *testservers.MariaDB
+		change string
+	}{
+		{servers.alpha, "DELETE FROM drover_fence WHERE bucket = 7"},
+		{servers.gamma, "DELETE FROM drover_fence WHERE bucket = -1"},
+	} {
+		d := ready(t)
+		d.exec(c.server, c.change)
+		d.unchanged(3, []string{"fence", "install"}, "run migrator init")
+	}
+}
+
+func TestFenceInstallGivesUpOnABusyTableAndGoesOnPastIt(t *testing.T) {
+	d := ready(t)
+	tx, err := d.open(servers.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
+	must(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	_, err = tx.ExecContext(t.Context(), "INSERT INTO steps (user_id, day) VALUES ('u1', '2026-11-21')")
+	must(t, err)
+	d.want(1, []string{"fence", "install", "--patience", "300ms"}, "transactions have the table", "failed")
+	d.want(0, []string{"fence", "status"}, "not fenced")
+	if n := d.scan(servers.gamma, "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"); n != "6" {
+		t.Fatalf("%s triggers on gamma, want all 6: its tables are not busy", n)
+	}
+	must(t, tx.Rollback())
+	d.want(0, []string{"fence", "install"}, "fenced")
+}
+
+func TestUsersDoNotWaitBehindAFenceThatWaits(t *testing.T) {
+	d := ready(t)
+	app := d.open(servers.alpha, testservers.AccountApp)
+	tx, err := app.BeginTx(t.Context(), nil)
+	must(t, err)
+	_, err = tx.ExecContext(t.Context(), "INSERT INTO steps (user_id, day) VALUES ('long', '2026-11-21')")
+	must(t, err)
+
+	installed := make(chan ran, 1)
+	go func() { installed <- d.run("fence", "install", "--patience", "1m") }()
+	waiting := fmt.Sprintf("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '%s' AND STATE LIKE '%%metadata lock%%' AND INFO LIKE 'CREATE%%'", d.database)
+	deadline := time.Now().Add(20 * time.Second)
+	for tries := 0; tries < 3; { // three times seen waiting
+		if time.Now().After(deadline) {
+			t.Fatal("the installation never waited")
+		}
+		if d.scan(servers.alpha, waiting) == "0" {
+			continue
+		}
+		tries++
+		// The write comes in behind the installation, and must get past it
+		// while the long transaction is still open.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := app.ExecContext(ctx, "REPLACE INTO steps (user_id, day) VALUES ('short', '2026-11-21')")
+		cancel()
+		must(t, err)
+	}
+	must(t, tx.Commit())
+	if r := <-installed; r.code != 0 {
+		t.Fatalf("the installation failed: %s%s", r.out, r.err)
+	}
+}

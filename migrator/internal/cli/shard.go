@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"drover/bucketmap"
+	"drover/migrator/internal/database"
+	"drover/migrator/internal/journal"
+	"drover/migrator/internal/preflight"
+	"drover/migrator/internal/promote"
+)
+
+func (a *app) shardCommand() *cobra.Command {
+	c := &cobra.Command{Use: "shard", Short: "Promote whole shards from datacenter to datacenter"}
+	c.AddCommand(a.shardPromote(), a.shardFinish(), a.shardList())
+	return c
+}
+
+// promoter promotes replicas.
+func (a *app) promoter(report func(promote.Event)) *promote.Engine {
+	return &promote.Engine{Servers: a.shards, Map: a.publisher(), Replication: a.cfg.Replication.Database(),
+		Limits: a.cfg.PromotionLimits(), Crash: &a.points, Report: report}
+}
+
+// promoted is what a command on one promotion prints as JSON.
+type promoted struct {
+	Move       bucketmap.MoveID     `json:"move,omitempty"`
+	State      promote.State        `json:"state,omitempty"`
+	Shard      bucketmap.ShardName  `json:"shard"`
+	From       bucketmap.Datacenter `json:"from"`
+	To         bucketmap.Datacenter `json:"to"`
+	DryRun     bool                 `json:"dry_run,omitempty"`
+	Statements []promote.Statement  `json:"statements,omitempty"`
+}
+
+func (a *app) shardPromote() *cobra.Command {
+	var to string
+	c := &cobra.Command{
+		Use:   "promote SHARD --to DATACENTER",
+		Short: "Make a shard's replica in a datacenter the primary, and the old primary its replica",
+		Long: `Make a shard's replica in a datacenter the primary, and the old primary its replica.
+
+The shard list must name the replica. Every check is made first; --dry-run stops
+after them and prints what would be executed. Going back is the same command
+with --to the other datacenter.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.open(); err != nil {
+				return err
+			}
+			return a.promote(cmd.Context(), promote.Plan{Shard: bucketmap.ShardName(args[0]), Target: bucketmap.Datacenter(to),
+				Who: a.env.Who, Why: a.why})
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "the target datacenter")
+	_ = c.MarkFlagRequired("to") // fails only for a flag that does not exist
+	return a.canDryRun(c)
+}
+
+func (a *app) promote(ctx context.Context, plan promote.Plan) error {
+	progress := a.newProgress()
+	defer progress.end()
+	engine := a.promoter(progress.promotion)
+	results, err := engine.Preflight(ctx, plan)
+	if errors.Is(err, promote.ErrTarget) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.refuseOn(results); err != nil {
+		return err
+	}
+	if a.dryRun {
+		snap, err := a.store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		shard, _ := snap.Shard(plan.Shard)
+		statements, err := engine.Statements(ctx, plan)
+		if err != nil {
+			return err
+		}
+		return a.printPromoted(promoted{Shard: plan.Shard, From: shard.Datacenter, To: plan.Target, DryRun: true, Statements: statements})
+	}
+	p, err := engine.Start(ctx, plan)
+	if err != nil {
+		return err
+	}
+	err = engine.Run(ctx, p)
+	progress.end()
+	if err != nil {
+		return err
+	}
+	return a.printPromoted(promoted{Move: p.Record.Move, State: p.State(), Shard: p.Shard, From: p.Source, To: p.Target})
+}
+
+// refuseOn prints warnings, and returns an errRefused that lists every check
+// that refuses.
+func (a *app) refuseOn(results []preflight.Result) error {
+	for _, r := range preflight.Warnings(results) {
+		a.warn(r)
+	}
+	failed := preflight.Errors(results)
+	if len(failed) == 0 {
+		return nil
+	}
+	lines := make([]string, len(failed))
+	for i, r := range failed {
+		lines[i] = "  " + r.String()
+	}
+	return fmt.Errorf("%w: %d checks refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
+}
+
+func (a *app) printPromoted(r promoted) error {
+	switch {
+	case a.json():
+		return a.printJSON(r)
+	case r.DryRun:
+		a.printf("would promote %s from %s to %s; every check passed, nothing was changed\n\n", r.Shard, r.From, r.To)
+		t := a.table("state", "server", "what would be executed")
+		for _, s := range r.Statements {
+			t.AppendRow(table.Row{s.State, s.Server, s.Do})
+		}
+		t.Render()
+	case r.State == promote.Done:
+		a.printf("%s: %s lives in %s; migrator shard promote %s --to %s goes back\n", r.Move, r.Shard, r.To, r.Shard, r.From)
+	default:
+		a.printf("%s: %s\n", r.Move, r.State)
+	}
+	return nil
+}
+
+func (a *app) shardFinish() *cobra.Command {
+	return &cobra.Command{
+		Use:   "finish SHARD",
+		Short: "End a promotion that is reversing without the old primary, which is lost or will be made a replica by hand",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.open(); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			record, err := a.findPromotion(ctx, bucketmap.ShardName(args[0]))
+			if err != nil {
+				return err
+			}
+			p, err := promote.Load(record)
+			if err != nil {
+				return err
+			}
+			progress := a.newProgress()
+			defer progress.end()
+			if err := a.promoter(progress.promotion).Finish(ctx, p, a.why); err != nil {
+				if errors.Is(err, promote.ErrState) {
+					return fmt.Errorf("%w: %w", errRefused, err)
+				}
+				return err
+			}
+			return a.printPromoted(promoted{Move: p.Record.Move, State: p.State(), Shard: p.Shard, From: p.Source, To: p.Target})
+		},
+	}
+}
+
+// findPromotion finds the open promotion of a shard.
+func (a *app) findPromotion(ctx context.Context, shard bucketmap.ShardName) (*journal.Record, error) {
+	records, err := a.openRecords(ctx)
+	for _, r := range records {
+		if r.Kind == journal.KindPromotion && r.Home == shard {
+			return r, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no open promotion of %q on the shards that answer: %w", shard, err)
+	}
+	return nil, fmt.Errorf("%w: no open promotion of %q; migrator status lists them", errRefused, shard)
+}
+
+// promotionsElsewhere looks for promotions on a shard's other servers, when
+// that which the map calls its primary cannot be asked: past the commit point
+// the map is behind, until it is published.
+func (a *app) promotionsElsewhere(ctx context.Context, shard bucketmap.Shard, open bool) []*journal.Record {
+	var all []*journal.Record
+	for _, dc := range slices.Sorted(maps.Keys(a.shards.List().Shards[shard.Name])) {
+		if dc == shard.Datacenter {
+			continue
+		}
+		server, err := a.shards.In(shard.Name, dc)
+		if err != nil {
+			continue
+		}
+		records, err := journal.Open(server).List(ctx, open)
+		if err != nil {
+			continue // the caller tells of the primary already
+		}
+		for _, r := range records {
+			if r.Kind == journal.KindPromotion {
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
+// shardLine is what migrator shard list prints of one server.
+type shardLine struct {
+	Shard      bucketmap.ShardName  `json:"shard"`
+	Datacenter bucketmap.Datacenter `json:"datacenter"`
+	Server     string               `json:"server"`
+	Role       string               `json:"role"` // "primary" or "replica", by the map
+	Epoch      bucketmap.Epoch      `json:"epoch"`
+	// Lag is how many transactions a replica is behind its primary.
+	Lag     *uint64 `json:"lag_transactions,omitempty"`
+	Problem string  `json:"problem,omitempty"`
+}
+
+func (a *app) shardList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the servers of every shard: which is the primary, and how its replicas are getting on",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.open(); err != nil {
+				return err
+			}
+			lines, err := a.listShards(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(lines)
+			}
+			t := a.table("shard", "epoch", "datacenter", "server", "role", "lag", "problem")
+			for _, l := range lines {
+				lag := ""
+				if l.Lag != nil {
+					lag = fmt.Sprintf("%d transactions", *l.Lag)
+				}
+				t.AppendRow(table.Row{l.Shard, l.Epoch, l.Datacenter, l.Server, l.Role, lag, l.Problem})
+			}
+			t.Render()
+			return nil
+		},
+	}
+}
+
+// listShards asks every server, the primaries before their replicas. A server
+// that does not answer is listed with its problem.
+func (a *app) listShards(ctx context.Context) ([]shardLine, error) {
+	snap, err := a.store.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines := []shardLine{}
+	for _, shard := range snap.Shards() {
+		primary, err := a.shards.In(shard.Name, shard.Datacenter)
+		if err != nil {
+			lines = append(lines, shardLine{Shard: shard.Name, Datacenter: shard.Datacenter, Role: "primary", Epoch: shard.Epoch, Problem: err.Error()})
+			continue
+		}
+		line := shardLine{Shard: shard.Name, Datacenter: shard.Datacenter, Server: primary.Addr, Role: "primary", Epoch: shard.Epoch}
+		end, err := primary.BinlogPosition(ctx)
+		if err != nil {
+			line.Problem = err.Error()
+		}
+		lines = append(lines, line)
+		for _, dc := range slices.Sorted(maps.Keys(a.shards.List().Shards[shard.Name])) {
+			if dc == shard.Datacenter {
+				continue
+			}
+			server, err := a.shards.In(shard.Name, dc)
+			if err != nil {
+				return nil, err
+			}
+			lines = append(lines, replicaLine(ctx, server, end, shard))
+		}
+	}
+	return lines, ctx.Err()
+}
+
+func replicaLine(ctx context.Context, server *database.Server, end database.Position, shard bucketmap.Shard) shardLine {
+	line := shardLine{Shard: shard.Name, Datacenter: server.Datacenter, Server: server.Addr, Role: "replica", Epoch: shard.Epoch}
+	upstream, err := server.OneUpstream(ctx)
+	if err == nil {
+		line.Problem = upstream.Failure()
+		var applied database.Position
+		if applied, err = server.ReplicaPosition(ctx); err == nil && end != nil {
+			lag := applied.Lag(end)
+			line.Lag = &lag
+		}
+	}
+	if err != nil {
+		line.Problem = err.Error()
+	}
+	return line
+}
