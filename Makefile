@@ -50,7 +50,7 @@ docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./migrator -run TestStatesPage -update
 
 bench: ## the benchmarks, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./bench/...
+	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/...
 
 fuzz: ## 30 seconds of each fuzz test
 	$(GO) test -run '^$$' -fuzz FuzzDecide -fuzztime 30s ./bucketmap

@@ -275,9 +275,9 @@ func TestAnUnreachableDatacenterFailsOver(t *testing.T) {
 	if got := r.metric("drover_proxy_failovers_total", `from="legacy"`, `to="cloud"`); got != 10 {
 		t.Errorf("%v failovers", got)
 	}
-	if got := r.metric("drover_proxy_requests_total", `datacenter="cloud"`, `reason="failover"`); got != 10 {
-		t.Errorf("%v requests by failover", got)
-	}
+	r.eventually("10 requests by failover", func() bool {
+		return r.metric("drover_proxy_requests_total", `datacenter="cloud"`, `reason="failover"`) == 10
+	})
 	if got := r.metric("drover_proxy_upstream_errors_total", `kind="connect"`); got > 10+6 {
 		t.Errorf("%v errors: an ejected datacenter is tried each time", got)
 	}

@@ -23,7 +23,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Long: `Check every shard, or with --move all that a move needs; nothing is changed.
 
 Every check is listed, with what it found and what to do. The exit code is 3
-when one refuses.`,
+when one refuses. SQL does not show the free disk of a server: see yourself that
+the target has room for what comes, and for binlogs of as much again.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (buckets == "") != (to == "") {
@@ -101,9 +102,7 @@ func (a *app) preflightMove(ctx context.Context, source bucketmap.ShardName, pla
 	if err != nil {
 		return err
 	}
-	for _, r := range preflight.Warnings(results) {
-		a.warn(r)
-	}
+	a.warn(preflight.Warnings(results)...)
 	failed := preflight.Errors(results)
 	if len(failed) == 0 {
 		return nil
@@ -112,14 +111,29 @@ func (a *app) preflightMove(ctx context.Context, source bucketmap.ShardName, pla
 	for i, r := range failed {
 		lines[i] = "  " + r.String()
 	}
-	return fmt.Errorf("%w: %d checks refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
+	return fmt.Errorf("%w: %d check(s) refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
 }
 
-// warn says on standard error what does not refuse.
-func (a *app) warn(r preflight.Result) {
+// warn says on standard error what does not refuse, one line for what several
+// servers have in common.
+func (a *app) warn(warnings ...preflight.Result) {
 	if a.json() {
-		_ = json.NewEncoder(a.errOut).Encode(map[string]preflight.Result{"warning": r})
+		if len(warnings) != 0 {
+			_ = json.NewEncoder(a.errOut).Encode(map[string][]preflight.Result{"warnings": warnings})
+		}
 		return
 	}
-	fmt.Fprintf(a.errOut, "warning: %s\n", r)
+	type said struct{ name, text string }
+	shards := map[said][]string{}
+	var order []said
+	for _, r := range warnings {
+		w := said{r.Name, r.Reason + "; " + r.Remedy}
+		if shards[w] == nil {
+			order = append(order, w)
+		}
+		shards[w] = append(shards[w], string(r.Shard))
+	}
+	for _, w := range order {
+		fmt.Fprintf(a.errOut, "warning: %s on %s: %s\n", w.name, strings.Join(shards[w], ", "), w.text)
+	}
 }

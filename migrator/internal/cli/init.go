@@ -134,7 +134,7 @@ func (a *app) initialize(ctx context.Context, f initFlags) error {
 	if current == nil {
 		err := a.store.Publish(ctx, snap, bucketmap.Change{Who: a.env.Who, Why: a.reason("migrator init")})
 		if err != nil {
-			return fmt.Errorf("the shards are ready, but the map was not published; run migrator init again: %w", err)
+			return fmt.Errorf("the shards are ready; run migrator init again, which says whether the map is published: %w", err)
 		}
 		result.Published = true
 	}

@@ -306,7 +306,7 @@ func (a *app) followsDatabases(ctx context.Context, current, next *bucketmap.Sna
 	}
 	text := strings.Join(lines, "\n")
 	if force {
-		fmt.Fprintf(a.errOut, "migrator: published by force, against the databases:\n%s\n", text)
+		fmt.Fprintf(a.errOut, "migrator: --force: the map does not follow the databases:\n%s\n", text)
 		return nil
 	}
 	return fmt.Errorf("%w: nothing was changed: the map does not follow the databases (--force publishes it all the same):\n%s", errRefused, text)

@@ -53,6 +53,9 @@ after them and prints what would be executed. Going back is the same command
 with --to the other datacenter.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				return fmt.Errorf("%w: give --to DATACENTER", errUsage)
+			}
 			if err := a.open(); err != nil {
 				return err
 			}
@@ -61,7 +64,6 @@ with --to the other datacenter.`,
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the target datacenter")
-	_ = c.MarkFlagRequired("to") // fails only for a flag that does not exist
 	return a.canDryRun(c)
 }
 

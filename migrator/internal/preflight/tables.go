@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"drover/migrator/internal/binlog"
@@ -216,9 +217,9 @@ func (j *tableJudge) bucketValues(t *tableFacts) {
 	}
 }
 
+// parseBucket reads a bucket; there is none where the table is empty.
 func parseBucket(text string) (uint64, bool) {
-	var n uint64
-	_, err := fmt.Sscan(text, &n)
+	n, err := strconv.ParseUint(text, 10, 64)
 	return n, err == nil
 }
 

@@ -36,7 +36,9 @@ func TestPreflightRefusesWhatWouldFail(t *testing.T) {
 	}
 	ctx := t.Context()
 	a, b := w.server(legacy).DB, w.server(cloud).DB
-	on := func(m *testservers.MariaDB, statements ...string) func() { return func() { must(t, m.Exec(ctx, statements...)) } }
+	on := func(m *testservers.MariaDB, statements ...string) func() {
+		return func() { must(t, m.Exec(ctx, statements...)) }
+	}
 	wait := func(f func()) func() { return func() { f(); w.caughtUp(legacy, cloud) } }
 	for _, c := range []struct {
 		what, check string

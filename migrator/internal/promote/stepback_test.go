@@ -139,7 +139,7 @@ func TestAReplicaThatStopsInTheFreezeMakesItStepBack(t *testing.T) {
 	w := newWorld(t)
 	ws := w.startWriters()
 	w.limits.Freeze, w.limits.FreezeTries = 300*time.Millisecond, 1
-	must(t, w.points.ArmFunc("freezing.after_freeze", func() { must(t, w.b.Exec(t.Context(), "STOP SLAVE SQL_THREAD")) }))
+	must(t, w.points.ArmFunc("freezing.before_freeze", func() { must(t, w.b.Exec(t.Context(), "STOP SLAVE SQL_THREAD")) }))
 	if _, err := w.promote(cloud); !errors.Is(err, ErrSteppedBack) {
 		t.Fatal(err)
 	}

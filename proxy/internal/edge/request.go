@@ -46,7 +46,8 @@ type request struct {
 	// By reroute.
 	misdirected time.Time // when it was first answered 421
 	rerouteEnd  time.Time
-	sameMap     int // how often it was sent again by the same map
+	sameMap     int  // how often it was sent again by the same map
+	lastTry     bool // it was sent again when the time was up
 
 	streaming bool // the answer's body is still to be written
 	answer    *upstream.Answer

@@ -74,7 +74,7 @@ func (r *request) reroute() bool {
 	if r.decision.HasBucket {
 		e.options.Holds.React(r.snapshot, r.decision.Bucket)
 	}
-	if r.passport.Reroutes >= reroutesMax || !now.Before(r.rerouteEnd) {
+	if r.passport.Reroutes >= reroutesMax || r.lastTry {
 		e.options.Metrics.Reroute(metrics.RerouteExhausted)
 		r.refuse(misdirected)
 		return false
@@ -103,7 +103,8 @@ func (r *request) waitChange(now time.Time) bool {
 	case 1:
 		until = now.Add(whole / rerouteSecond)
 	}
-	if until.After(r.rerouteEnd) {
+	r.lastTry = !until.Before(r.rerouteEnd)
+	if r.lastTry {
 		until = r.rerouteEnd
 	}
 	ctx, cancel := context.WithDeadline(r.edge.over, until)
@@ -115,6 +116,7 @@ func (r *request) waitChange(now time.Time) bool {
 			return false
 		}
 		if r.changed(next) {
+			r.lastTry = false
 			return true
 		}
 		version = next.Version()

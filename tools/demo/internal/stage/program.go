@@ -1,0 +1,159 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	readyWaitMax = 30 * time.Second
+	readyPoll    = 20 * time.Millisecond
+	endWaitMax   = 5 * time.Second // after SIGTERM; then SIGKILL
+	logTailBytes = 2 << 10         // of a program's log in an error
+	portTries    = 10
+)
+
+// program is one program that runs.
+type program struct {
+	name    string
+	log     string // path
+	command *exec.Cmd
+	ended   chan struct{} // closed once it has been waited for
+}
+
+// start executes a program in a process group of its own, its output in a file
+// of its name in the logs folder.
+func (s *Stage) start(name string, args ...string) (*program, error) {
+	path := s.LogPath(name)
+	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	command := exec.Command(args[0], args[1:]...)
+	command.Dir, command.Stdout, command.Stderr = s.Dir, log, log
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &program{name: name, log: path, command: command, ended: make(chan struct{})}
+	err = s.watchdog.add(command.Process.Pid)
+	s.waits.Go(func() {
+		command.Wait() //nolint:errcheck // who asks looks at ProcessState
+		s.watchdog.drop(command.Process.Pid)
+		close(p.ended)
+	})
+	if err != nil {
+		p.end()
+		return nil, err
+	}
+	return p, nil
+}
+
+// end ends the program in order, or else with force.
+func (p *program) end() {
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.ended:
+	case <-time.After(endWaitMax):
+		p.signal(syscall.SIGKILL)
+		<-p.ended
+	}
+}
+
+// signal goes to the process group, unless it has ended.
+func (p *program) signal(signal syscall.Signal) {
+	select {
+	case <-p.ended:
+	default:
+		syscall.Kill(-p.command.Process.Pid, signal) //nolint:errcheck // it ended this moment
+	}
+}
+
+// errExited says that a program ended that should run.
+var errExited = errors.New("it ended")
+
+// ready waits until the URL answers 200.
+func (p *program) ready(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWaitMax, fmt.Errorf("not ready after %v", readyWaitMax))
+	defer cancel()
+	for {
+		err := get(ctx, url)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("start %s: %w (%v); its log %s says:\n%s", p.name, errExited, p.command.ProcessState, p.log, tail(p.log))
+		case <-ctx.Done():
+			return fmt.Errorf("start %s: %w: %w; its log %s says:\n%s", p.name, context.Cause(ctx), err, p.log, tail(p.log))
+		case <-time.After(readyPoll):
+		}
+	}
+}
+
+func get(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, logTailBytes))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s says %s: %s", url, response.Status, bytes.TrimSpace(text))
+	}
+	return err
+}
+
+// onFreePorts starts a program that wants so many ports, on others when
+// somebody was faster.
+func (s *Stage) onFreePorts(ctx context.Context, count int, start func(ports []string) (*program, string, error)) (*program, error) {
+	for try := 1; ; try++ {
+		ports := make([]string, count)
+		for i := range ports {
+			var err error
+			if ports[i], err = freeAddress(); err != nil {
+				return nil, err
+			}
+		}
+		p, url, err := start(ports)
+		if err != nil {
+			return nil, err
+		}
+		if err = p.ready(ctx, url); err == nil {
+			return p, nil
+		}
+		p.end()
+		if !errors.Is(err, errExited) || !strings.Contains(tail(p.log), "address already in use") || try == portTries {
+			return nil, err
+		}
+	}
+}
+
+// LogPath returns the path of a program's log.
+func (s *Stage) LogPath(name string) string {
+	return filepath.Join(s.Dir, logsFolder, name+".log")
+}
+
+// tail returns the end of a file, for an error.
+func tail(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.TrimSpace(text[max(0, len(text)-logTailBytes):]))
+}
