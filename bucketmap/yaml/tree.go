@@ -2,15 +2,22 @@ package yaml
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"unicode/utf8"
+
+	goyaml "go.yaml.in/yaml/v3"
 )
 
 const (
-	// inputMax bounds everything below. The worst real map has a million
-	// buckets with homes in no order (a range of 12 bytes each) and a
-	// whitelist of a million ids of 20 bytes: 32 MB.
+	// inputMax and marksMax bound everything below. The worst real map has a
+	// million buckets with homes and epochs in no order (an item of 12 bytes
+	// each) and a whitelist of a million ids of 20 bytes: 66 MB as indented
+	// JSON, with 4.2 million marks.
 	inputMax = 64 << 20
+	marksMax = 5 << 20 // × 460 bytes, two nodes of the library = 2.4 GB allocated at worst
 	// depthMax is how deep a map nests: document, section, list of holds,
 	// hold, value.
 	depthMax = 5
@@ -44,7 +51,7 @@ func (k kind) String() string {
 type node struct {
 	kind  kind
 	line  int
-	text  string // of a scalar
+	text  string // of a scalar, whatever type YAML takes it for
 	keys  []node // of a mapping, one for each item
 	items []node // of a mapping or a sequence
 }
@@ -58,10 +65,8 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.what) }
 
-// parse makes the tree, in time and memory that grow with the input's length
-// and no faster. The libraries tried do not keep to that: a mapping of 40,000
-// keys took one of them 6 GB, and a block text of 200 kB 90 GB.
-func parse(data []byte) (root node, err error) {
+// parse has the library make its tree and admits what a map is made of.
+func parse(data []byte) (node, error) {
 	if len(data) > inputMax {
 		return node{}, fmt.Errorf("%d bytes: want %d at most", len(data), inputMax)
 	}
@@ -69,17 +74,37 @@ func parse(data []byte) (root node, err error) {
 	if err := checkCharacters(data); err != nil {
 		return node{}, err
 	}
-	p := parser{lexer: newLexer(string(data))}
-	p.tokens[0], p.tokens[1] = p.lexer.next(), p.lexer.next()
-	return p.document()
+	if n := marks(data); n > marksMax {
+		return node{}, fmt.Errorf("%d marks that begin a value: want %d at most", n, marksMax)
+	}
+	lines := lineReader{rest: data}
+	decoder := goyaml.NewDecoder(&lines)
+	var document, second goyaml.Node
+	switch err := decoder.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return node{}, &syntaxError{1, "the document is empty"}
+	case err != nil:
+		return node{}, lines.fail(err)
+	}
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		return node{}, &syntaxError{second.Line, "a second document; a file holds one map"}
+	case !errors.Is(err, io.EOF):
+		return node{}, lines.fail(err)
+	}
+	a := admission{rest: data, line: 1, column: 1}
+	return a.node(document.Content[0], 0)
 }
 
-// checkCharacters admits the characters that YAML calls printable.
+// checkCharacters admits the characters that YAML calls printable, and no
+// directives: the library compares every %TAG with all before it.
 func checkCharacters(data []byte) error {
-	line := 1
+	line, fresh := 1, true
 	for rest := data; len(rest) != 0; {
 		r, size := utf8.DecodeRune(rest)
 		switch {
+		case r == '%' && fresh:
+			return &syntaxError{line, "a directive; a map has none"}
 		case r == '\n':
 			line++
 		case r == utf8.RuneError && size == 1:
@@ -87,218 +112,171 @@ func checkCharacters(data []byte) error {
 		case r < ' ' && r != '\t' && (r != '\r' || !bytes.HasPrefix(rest, []byte("\r\n"))), 0x7f <= r && r < 0xa0, r == '\u2028', r == '\u2029', r == '\ufeff':
 			return &syntaxError{line, fmt.Sprintf("control character %U", r)}
 		}
+		fresh = r == '\n'
 		rest = rest[size:]
 	}
 	return nil
 }
 
-// parser goes over the tokens once, from left to right.
-type parser struct {
-	lexer  *lexer
-	tokens [2]token // the next ones
+// marks counts what can begin a value. A document of n marks has 2n+1 values
+// at most, or 3n+1 of which a third is empty.
+func marks(data []byte) (n int) {
+	at := func(i int) byte {
+		if i < 0 || i >= len(data) {
+			return '\n'
+		}
+		return data[i]
+	}
+	for i, c := range data {
+		switch c {
+		case ',', '[', '{':
+			n++
+		case '-', '?', ':':
+			if bytes.IndexByte([]byte(" \t\r\n,[]{}"), at(i+1)) >= 0 || c == ':' && (at(i-1) == '"' || at(i-1) == '\'') {
+				n++
+			}
+		}
+	}
+	return n
 }
 
-func (p *parser) peek() token { return p.tokens[0] }
-
-func (p *parser) next() token {
-	t := p.tokens[0]
-	p.tokens[0] = p.tokens[1]
-	if p.tokens[0].kind != endToken && p.tokens[0].kind != invalidToken {
-		p.tokens[1] = p.lexer.next()
-	}
-	return t
+// lineReader gives one line at a time: the line that the library asked for
+// last is that of its error. Its own line is where the list or mapping around
+// the mistake begins.
+type lineReader struct {
+	rest  []byte
+	line  int
+	inner bool // the line is not read to its end
 }
 
-func (p *parser) fail(t token, format string, args ...any) error {
-	what := fmt.Sprintf(format, args...)
-	switch t.kind {
-	case invalidToken:
-		what = t.text
-	case endToken:
-		what = "the document ends too early: " + what
+func (l *lineReader) Read(p []byte) (int, error) {
+	if len(l.rest) == 0 {
+		return 0, io.EOF
 	}
-	return &syntaxError{t.line, what}
+	if !l.inner {
+		l.line++
+	}
+	n := min(len(p), len(l.rest))
+	if i := bytes.IndexByte(l.rest[:n], '\n'); i >= 0 {
+		n = i + 1
+	}
+	copy(p, l.rest[:n])
+	l.inner = l.rest[n-1] != '\n'
+	l.rest = l.rest[n:]
+	return n, nil
 }
 
-// unexpected is fail for a token that cannot be where it is.
-func (p *parser) unexpected(t token) error {
-	const shown = 40
-	return p.fail(t, "unexpected %.*q; look at the indentation", shown, t.text)
+var itsLine = regexp.MustCompile(`^yaml: (line \d+: )?`)
+
+func (l *lineReader) fail(err error) error {
+	return &syntaxError{l.line, itsLine.ReplaceAllString(err.Error(), "") +
+		", here or on the line before; look at the indentation, brackets and quotes"}
 }
 
-func (p *parser) document() (node, error) {
-	if p.peek().kind == beginToken {
-		p.next()
+// admission goes over the library's tree and the document side by side, once,
+// because the tree does not say on how many lines a value is.
+type admission struct {
+	rest         []byte
+	line, column int // of rest, from 1; the column in characters
+}
+
+func (a *admission) seek(line, column int) {
+	for ; a.line < line && len(a.rest) != 0; a.line, a.column = a.line+1, 1 {
+		_, a.rest, _ = bytes.Cut(a.rest, []byte("\n"))
 	}
-	if t := p.peek(); t.kind == endToken {
-		return node{}, &syntaxError{t.line, "the document is empty"}
-	}
-	root, err := p.block(0, 0)
-	if err != nil {
-		return node{}, err
-	}
-	if p.peek().kind == finishToken {
-		p.next()
-	}
-	switch t := p.peek(); t.kind {
-	case endToken:
-		return root, nil
-	case beginToken, finishToken:
-		return node{}, p.fail(t, "a second document; a file holds one map")
-	default:
-		return node{}, p.unexpected(t)
+	for ; a.column < column && len(a.rest) != 0; a.column++ {
+		_, size := utf8.DecodeRune(a.rest)
+		a.rest = a.rest[size:]
 	}
 }
 
-// block parses a value whose first token is right of column outer.
-func (p *parser) block(outer, depth int) (node, error) {
-	t := p.peek()
+func (a *admission) node(n *goyaml.Node, depth int) (node, error) {
+	fail := func(what string) (node, error) { return node{}, &syntaxError{n.Line, what} }
 	switch {
-	case t.kind == invalidToken:
-		return node{}, p.fail(t, "")
-	case t.kind == endToken || t.column <= outer || isDocumentMark(t):
-		return node{}, p.fail(t, "a value is missing before this place; leave the key out, or write \"\"")
 	case depth > depthMax:
-		return node{}, p.fail(t, "nested deeper than a map is")
-	case t.kind == dashToken:
-		return p.blockList(t.column, depth)
-	case t.kind == openMapToken || t.kind == openListToken:
-		return p.flow(depth)
-	case p.isKey():
-		return p.blockMapping(t.column, depth)
-	default:
-		return p.scalar()
+		return fail("nested deeper than a map is")
+	case n.Kind == goyaml.AliasNode || n.Anchor != "":
+		return fail("an anchor or alias; a map has none. Put quotes round a name that begins with & or *")
+	case n.Style&goyaml.TaggedStyle != 0:
+		return fail("a tag; a map has none. Put quotes round a name that begins with !")
 	}
-}
-
-// isKey says whether the next token is a scalar with a colon after it on its
-// line.
-func (p *parser) isKey() bool {
-	return isScalar(p.tokens[0]) && p.tokens[1].kind == colonToken && p.tokens[1].line == p.tokens[0].line
-}
-
-func (p *parser) blockMapping(column, depth int) (node, error) {
-	n := node{kind: mapping, line: p.peek().line}
-	for {
-		t := p.peek()
-		if t.kind == endToken || isDocumentMark(t) || t.column < column && t.kind != invalidToken {
-			return n, nil
-		}
-		if t.column > column || !p.isKey() {
-			return n, p.unexpected(t)
-		}
-		key, err := p.scalar()
-		if err != nil {
-			return n, err
-		}
-		p.next() // the colon
-		value, err := p.blockValue(key.line, column, depth+1)
-		if err != nil {
-			return n, err
-		}
-		n.keys, n.items = append(n.keys, key), append(n.items, value)
-	}
-}
-
-// blockValue parses what follows the key of a line.
-func (p *parser) blockValue(line, column, depth int) (node, error) {
-	t := p.peek()
-	if t.line == line && t.kind != endToken {
-		if t.kind == dashToken || p.isKey() {
-			return node{}, p.fail(t, "a mapping or a list of several lines begins on the line after its key")
-		}
-		return p.block(0, depth)
-	}
-	if t.kind == dashToken && t.column == column {
-		return p.block(column-1, depth) // a list may stand under its key
-	}
-	return p.block(column, depth)
-}
-
-func (p *parser) blockList(column, depth int) (node, error) {
-	n := node{kind: sequence, line: p.peek().line}
-	for {
-		t := p.peek()
-		switch {
-		case t.kind == invalidToken || t.column > column && t.kind != endToken:
-			return n, p.unexpected(t)
-		case t.column < column || t.kind != dashToken:
-			return n, nil
-		}
-		p.next() // the dash
-		item, err := p.block(column, depth+1)
-		if err != nil {
-			return n, err
-		}
-		n.items = append(n.items, item)
-	}
-}
-
-// flow parses a value inside brackets, where lines and columns do not count.
-func (p *parser) flow(depth int) (node, error) {
-	t := p.peek()
-	if depth > depthMax {
-		return node{}, p.fail(t, "nested deeper than a map is")
-	}
-	n := node{line: t.line}
-	var end tokenKind
-	switch t.kind {
-	case openMapToken:
-		n.kind, end = mapping, closeMapToken
-	case openListToken:
-		n.kind, end = sequence, closeListToken
-	default:
-		return p.scalar()
-	}
-	p.next()
-	for {
-		if p.peek().kind == end {
-			p.next()
-			return n, nil
-		}
-		if n.kind == mapping {
-			key, err := p.scalar()
+	switch n.Kind {
+	case goyaml.ScalarNode:
+		return a.scalar(n)
+	case goyaml.MappingNode:
+		out := node{kind: mapping, line: n.Line, keys: make([]node, 0, len(n.Content)/2), items: make([]node, 0, len(n.Content)/2)}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Kind != goyaml.ScalarNode {
+				return fail("a key that is no single value")
+			}
+			key, err := a.node(n.Content[i], depth+1)
 			if err != nil {
-				return n, err
+				return node{}, err
 			}
-			if t := p.peek(); t.kind != colonToken {
-				return n, p.fail(t, "want a colon after key %q", key.text)
+			item, err := a.node(n.Content[i+1], depth+1)
+			if err != nil {
+				return node{}, err
 			}
-			p.next()
-			n.keys = append(n.keys, key)
+			n.Content[i], n.Content[i+1] = nil, nil // not two trees at a time
+			out.keys, out.items = append(out.keys, key), append(out.items, item)
 		}
-		item, err := p.flow(depth + 1)
-		if err != nil {
-			return n, err
+		return out, nil
+	case goyaml.SequenceNode:
+		out := node{kind: sequence, line: n.Line, items: make([]node, 0, len(n.Content))}
+		for i := range n.Content {
+			item, err := a.node(n.Content[i], depth+1)
+			if err != nil {
+				return node{}, err
+			}
+			n.Content[i] = nil
+			out.items = append(out.items, item)
 		}
-		n.items = append(n.items, item)
-		switch t := p.peek(); t.kind {
-		case commaToken:
-			p.next()
-		case end:
-		default:
-			return n, p.fail(t, "want a comma or the closing bracket")
-		}
-	}
-}
-
-func (p *parser) scalar() (node, error) {
-	switch t := p.peek(); t.kind {
-	case plainToken:
-		p.next()
-		return node{kind: plain, line: t.line, text: t.text}, nil
-	case quotedToken:
-		p.next()
-		return node{kind: quoted, line: t.line, text: t.text}, nil
-	case nullToken:
-		return node{}, p.fail(t, "a null; leave the key out, or put quotes round a name")
+		return out, nil
 	default:
-		return node{}, p.unexpected(t)
+		return fail("neither a value nor a list nor a mapping")
 	}
 }
 
-func isScalar(t token) bool {
-	return t.kind == plainToken || t.kind == quotedToken || t.kind == nullToken
+func (a *admission) scalar(n *goyaml.Node) (node, error) {
+	a.seek(n.Line, n.Column)
+	out, whole := node{kind: quoted, line: n.Line, text: n.Value}, false
+	switch n.Style {
+	case 0:
+		if n.Tag == "!!null" {
+			return node{}, &syntaxError{n.Line, "a null, or a value is missing here; leave the key out, or put quotes round a name"}
+		}
+		out.kind, whole = plain, bytes.HasPrefix(a.rest, []byte(n.Value))
+	case goyaml.DoubleQuotedStyle, goyaml.SingleQuotedStyle:
+		whole = closesOnItsLine(a.rest)
+	}
+	if !whole {
+		// Most often an id without its dash or quote, which YAML adds to the
+		// id of the line before.
+		return node{}, &syntaxError{n.Line, "a value of several lines; close it on its line, and begin the next line with a key or a dash"}
+	}
+	return out, nil
 }
 
-func isDocumentMark(t token) bool { return t.kind == beginToken || t.kind == finishToken }
+// closesOnItsLine says whether the quote that begins text ends before the
+// line does.
+func closesOnItsLine(text []byte) bool {
+	if len(text) == 0 {
+		return false
+	}
+	quote := text[0]
+	for i := 1; i < len(text) && text[i] != '\n'; i++ {
+		switch {
+		case text[i] == '\\' && quote == '"':
+			i++
+			if i < len(text) && (text[i] == '\n' || text[i] == '\r') {
+				return false
+			}
+		case text[i] == quote:
+			if quote != '\'' || !bytes.HasPrefix(text[i:], []byte("''")) {
+				return true
+			}
+			i++
+		}
+	}
+	return false
+}

@@ -108,9 +108,7 @@ func (a *app) promote(ctx context.Context, plan promote.Plan) error {
 // refuseOn prints warnings, and returns an errRefused that lists every check
 // that refuses.
 func (a *app) refuseOn(results []preflight.Result) error {
-	for _, r := range preflight.Warnings(results) {
-		a.warn(r)
-	}
+	a.warn(preflight.Warnings(results)...)
 	failed := preflight.Errors(results)
 	if len(failed) == 0 {
 		return nil
@@ -119,7 +117,7 @@ func (a *app) refuseOn(results []preflight.Result) error {
 	for i, r := range failed {
 		lines[i] = "  " + r.String()
 	}
-	return fmt.Errorf("%w: %d checks refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
+	return fmt.Errorf("%w: %d check(s) refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
 }
 
 func (a *app) printPromoted(r promoted) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -55,7 +56,7 @@ func child(text string) int {
 	servers := shards.New(o.List, store, database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 	e := &Engine{Servers: servers, Map: &publish.Publisher{Store: store, Who: "child"}, Tables: worldTables, Limits: testLimits(), Crash: &points}
 	if err := o.run(ctx, e); err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0

@@ -1,15 +1,11 @@
 package move
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"drover/bucketmap"
-	"drover/shardlib/fence"
 )
-
-func asRefused(err error, target **fence.RefusedError) bool { return errors.As(err, target) }
 
 func TestABucketMovesReturnsAndComesAgainUnderWritesAndNothingIsLost(t *testing.T) {
 	w := newWorld(t)

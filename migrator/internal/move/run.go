@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"drover/migrator/internal/crash"
@@ -125,7 +126,7 @@ func (r *run) afterFailure(ctx context.Context, err error) error {
 		settleErr := r.settle(settling)
 		cancel()
 		if settleErr != nil {
-			return r.failed(errors.Join(err, settleErr), "")
+			return r.failed(fmt.Errorf("%w; and ending the freeze: %w", err, settleErr), "")
 		}
 		if ctx.Err() == nil && r.move.State() == Switching {
 			return nil // the commit point was passed after all
@@ -143,14 +144,14 @@ func (r *run) afterFailure(ctx context.Context, err error) error {
 		return r.failed(err, "")
 	}
 	if enterErr := r.enter(ctx, Aborting, err.Error()); enterErr != nil {
-		return errors.Join(err, enterErr)
+		return fmt.Errorf("%w; and then: %w", err, enterErr)
 	}
 	next, abortErr := r.aborting(ctx)
 	if abortErr != nil {
-		return r.failed(errors.Join(err, abortErr), "")
+		return r.failed(fmt.Errorf("%w; and aborting: %w", err, abortErr), "")
 	}
 	if enterErr := r.enter(ctx, next, err.Error()); enterErr != nil {
-		return errors.Join(err, enterErr)
+		return fmt.Errorf("%w; and then: %w", err, enterErr)
 	}
 	return r.failed(err, "nothing has changed for the users")
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// State is where a move is. The words are DESIGN.md's.
+// State is where a move is. The words are those of docs/design.md.
 type State string
 
 // The states of a move.

@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -225,7 +226,7 @@ func (l *ledger) write(ctx context.Context, user string, id uint64, think time.D
 			l.acked[user]++
 			l.mu.Unlock()
 			return nil
-		case fence.Refused(bucket, err) != err || isRefused(err):
+		case errors.Is(err, fence.ErrRefused):
 			l.mu.Lock()
 			l.refusals++
 			l.mu.Unlock()
@@ -236,11 +237,6 @@ func (l *ledger) write(ctx context.Context, user string, id uint64, think time.D
 			return ctx.Err()
 		}
 	}
-}
-
-func isRefused(err error) bool {
-	var refused *fence.RefusedError
-	return asRefused(err, &refused)
 }
 
 func (l *ledger) try(ctx context.Context, db *sql.DB, bucket bucketmap.BucketID, user string, id uint64, think time.Duration) error {

@@ -4,7 +4,7 @@
 //
 // It works in this order: (1) read what a server says, in few statements, side
 // by side (facts.go, tables_read.go); (2) judge it, without another word to the
-// server (settings.go, accounts.go, rows.go, tables.go, ends.go). Every check
+// server (settings.go, accounts.go, rows.go, tables.go, triggers.go, ends.go). Every check
 // has a name, and gives a Result whether it passed or not; what cannot be found
 // out is a result too, never silence.
 //

@@ -3,7 +3,6 @@ package preflight
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -257,11 +256,4 @@ func (s *facts) bucketRows() []fence.Row {
 		}
 	}
 	return rows
-}
-
-// noTable says whether err is the server's word that a table is not there.
-func noTable(err error) bool {
-	const erNoSuchTable = 1146
-	number, ok := database.ErrorNumber(err)
-	return ok && number == erNoSuchTable || errors.Is(err, database.ErrNoTable)
 }

@@ -9,6 +9,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/move"
 	"drover/shardlib/fence"
 )
 
@@ -43,6 +44,9 @@ type Preflight struct {
 // The error is of the check itself; what is wrong with the servers is in the
 // results.
 func (p *Preflight) Move(ctx context.Context, source, target bucketmap.ShardName, buckets []bucketmap.BucketID) ([]Result, error) {
+	if len(buckets) == 0 {
+		return nil, move.ErrBuckets
+	}
 	var f findings
 	ends := []*facts{{buckets: buckets}, {buckets: buckets, isTarget: true}}
 	if err := p.read(ctx, &f, []bucketmap.ShardName{source, target}, ends); err != nil {

@@ -95,6 +95,7 @@ func (r *run) drain(ctx context.Context) (why string, err error) {
 	if !applied {
 		return fmt.Sprintf("the replica has not applied %s in time", end), nil
 	}
+	r.crash("after_applied", Freezing)
 	row, err := shardRow(ctx, r.to)
 	if err != nil {
 		return "", err

@@ -38,6 +38,9 @@ func (r *run) detach(ctx context.Context) error {
 		if len(upstreams) == 0 {
 			return r.checkDetached(ctx) // by an earlier run
 		}
+		if len(upstreams) > 1 {
+			return fmt.Errorf("%s follows %d primaries: want one; end the others with RESET SLAVE … ALL", r.to.Name(), len(upstreams))
+		}
 		if err := r.checkCopy(ctx); err != nil {
 			return err
 		}

@@ -290,7 +290,7 @@ type writers struct {
 	refused int
 }
 
-const writersCount = 6
+const writersCount = 4
 
 func (w *world) startWriters() *writers {
 	ctx, stop := context.WithCancel(context.Background())
@@ -301,6 +301,7 @@ func (w *world) startWriters() *writers {
 			random := rand.New(rand.NewPCG(uint64(n), 7))
 			for i := int64(0); ctx.Err() == nil; i++ {
 				ws.one(dbs[random.IntN(2)], int64(n)<<40|i, random.IntN(buckets))
+				time.Sleep(time.Millisecond) // leaves the processor to others
 			}
 		})
 	}

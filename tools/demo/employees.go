@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"drover/tools/demo/internal/ledger"
+	"drover/tools/demo/internal/stage"
+)
+
+// employees go first, by the whitelist: the applications in the cloud serve
+// them, over the network, from databases that are still in legacy.
+func (s *show) employees() act {
+	return act{
+		title: fmt.Sprintf("%d employees go first, by the whitelist: served in %s, their data still in %s.", s.options.employees, stage.Target, stage.Source),
+		short: "employees by whitelist",
+		steps: 3,
+		play: func(ctx context.Context, bar *progress) error {
+			users := s.chooseEmployees()
+			bar.step("migrator whitelist add")
+			args := []string{"whitelist", "add", "--to", string(stage.Target), "--wait", "5s", "--why", "employees go first"}
+			for _, user := range users {
+				args = append(args, user.ID())
+			}
+			if _, err := s.stage.Migrator(ctx, args...); err != nil {
+				return err
+			}
+			bar.ok()
+			s.heat(users)
+			bar.step("each of them adds steps")
+			for _, user := range users {
+				served, ok := s.users.Write(ctx, user)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if ok && (served.Datacenter != string(stage.Target) || served.Shard == string(stage.Gamma)) {
+					return fmt.Errorf("employee %s was served in %s from shard %s: want %s, from a shard in %s", user.ID(), served.Datacenter, served.Shard,
+						stage.Target, stage.Source)
+				}
+			}
+			bar.ok()
+			bar.step("all of them are served in %s, from databases in %s", stage.Target, stage.Source)
+			if err := wait(ctx, s.options.calm); err != nil {
+				return err
+			}
+			bar.ok()
+			return nil
+		},
+	}
+}
+
+// chooseEmployees spreads them over all users.
+func (s *show) chooseEmployees() []ledger.User {
+	var users []ledger.User
+	for i := range s.options.employees {
+		users = append(users, ledger.User(1+i*s.options.users/s.options.employees))
+	}
+	return users
+}

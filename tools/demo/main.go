@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"drover/tools/demo/internal/stage"
+)
+
+// The exit codes.
+const (
+	exitFailed      = 1
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A second signal ends the process at once; the watchdogs clean up.
+	context.AfterFunc(ctx, stop)
+	err := command(os.Stdout, os.Getenv("KEEP") != "").ExecuteContext(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "interrupted; everything is cleaned up")
+		os.Exit(exitInterrupted)
+	default:
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(exitFailed)
+	}
+}
+
+// options say what is played.
+type options struct {
+	users   int
+	rate    int // requests a second
+	rateMin int // fewer than this, and the demo fails
+	fence   string
+	bin     string
+	work    string
+	keep    bool
+
+	buckets    uint32
+	employees  int
+	trickle    int // single buckets that move
+	batches    int // that take the rest of alpha's buckets
+	calm       time.Duration
+	jobWriters int // in each datacenter
+	jobRate    int // writes a second
+}
+
+func defaults() options {
+	return options{
+		users: 20_000, rate: 800, rateMin: 500, fence: "library",
+		buckets: 1024, employees: 50, trickle: 12, batches: 4, calm: 5 * time.Second, jobWriters: 6, jobRate: 60,
+	}
+}
+
+// alphaShare is how much of the buckets alpha has at first: its moves alone
+// take more than half of the users over.
+const alphaShare = 0.6
+
+func command(out io.Writer, keep bool) *cobra.Command {
+	o := defaults()
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Watch 20,000 users leave one datacenter for another while they go on using the product",
+		Args:  cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			terminal := false
+			if f, ok := out.(*os.File); ok {
+				terminal = term.IsTerminal(int(f.Fd()))
+			}
+			return run(cmd.Context(), o, newScreen(out, terminal))
+		},
+	}
+	flags := c.Flags()
+	flags.IntVar(&o.users, "users", o.users, "how many users there are")
+	flags.IntVar(&o.rate, "rate", o.rate, "requests a second")
+	flags.IntVar(&o.rateMin, "rate-min", o.rateMin, "requests a second that must be reached")
+	flags.StringVar(&o.fence, "fence", o.fence, "who refuses writes in the wrong place: library, trigger, or off to see writes lost")
+	flags.StringVar(&o.bin, "bin", "", "a folder with the programs proxy, migrator and sampleapp; built when not given")
+	flags.StringVar(&o.work, "work", "", "the folder for configurations, logs and the map; a temporary one when not given")
+	flags.BoolVar(&o.keep, "keep", keep, "leave everything running at the end, until Ctrl-C")
+	return c
+}
+
+func (o options) validate() error {
+	switch {
+	case o.users < 1000 || o.users > 1_000_000:
+		return fmt.Errorf("--users %d: want 1000 to 1000000", o.users)
+	case o.rate < 1 || o.rate > 20_000:
+		return fmt.Errorf("--rate %d: want 1 to 20000", o.rate)
+	case o.rateMin < 0 || o.rateMin > o.rate:
+		return fmt.Errorf("--rate-min %d: want 0 to the rate, %d", o.rateMin, o.rate)
+	case o.fence != "library" && o.fence != "trigger" && o.fence != stage.FenceOff:
+		return fmt.Errorf("--fence %q: want library, trigger or off", o.fence)
+	}
+	return nil
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"drover/tools/demo/internal/stage"
+)
+
+// trickle moves single buckets, one after the other.
+func (s *show) trickle() act {
+	return act{
+		title: fmt.Sprintf("A trickle: %d single buckets move from %s in %s to %s in %s, each under fire.", s.options.trickle, stage.Alpha, stage.Source,
+			stage.Gamma, stage.Target),
+		short: "a trickle of buckets",
+		steps: s.options.trickle,
+		play: func(ctx context.Context, bar *progress) error {
+			buckets, err := s.homes(ctx, stage.Alpha)
+			if err != nil {
+				return err
+			}
+			for i := range s.options.trickle {
+				b := buckets[i*len(buckets)/s.options.trickle]
+				bar.step("bucket %d with its %s", b, plural(len(s.usersOf[b]), "user"))
+				s.heatBuckets(b)
+				if _, err := s.stage.Migrator(ctx, "bucket", "move", fmt.Sprint(b), "--to", string(stage.Gamma), "--why", "a trickle first"); err != nil {
+					return err
+				}
+				s.singles = append(s.singles, b)
+				bar.ok()
+			}
+			return nil
+		},
+	}
+}
