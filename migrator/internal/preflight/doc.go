@@ -4,9 +4,10 @@
 //
 // It works in this order: (1) read what a server says, in few statements, side
 // by side (facts.go, tables_read.go); (2) judge it, without another word to the
-// server (settings.go, accounts.go, rows.go, tables.go, triggers.go, ends.go). Every check
-// has a name, and gives a Result whether it passed or not; what cannot be found
-// out is a result too, never silence.
+// server (settings.go, accounts.go, rows.go, tables.go, triggers.go, ends.go).
+// Every check has a name, and gives a Result whether it passed or not; what
+// cannot be found out is a result too, never silence. Homes (homes.go) is apart:
+// it checks a map that somebody wants to publish by hand.
 //
 // An Error refuses: rows could be lost, or the move could not end. A Warning
 // says what somebody should know and may have decided. A check that refuses

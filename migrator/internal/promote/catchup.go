@@ -57,5 +57,11 @@ func (r *run) catchingUp(ctx context.Context) (State, error) {
 		return "", fmt.Errorf("%w: %s has caught up, but its row of the shard is %s with move_id %q: it follows another server",
 			ErrReplica, r.to.Name(), row.State, row.Token)
 	}
+	// Again, for one that began since: it must not find itself on a replica.
+	if id, err := movesOn(ctx, r.from); err != nil {
+		return "", err
+	} else if id != "" {
+		return "", fmt.Errorf("%w: move %s has buckets on it", ErrBusy, id)
+	}
 	return Holding, nil
 }

@@ -51,8 +51,7 @@ func (r *run) replicating(ctx context.Context) (State, error) {
 		return "", fmt.Errorf("claim the shard on %s: %w", r.from.Name(), err)
 	}
 	r.crash("after_claim", Replicating)
-	// After the claim: a move that began before it shows now, and one that
-	// begins after it sees the claim.
+	// After the claim, which a move that begins later can see.
 	if id, err := movesOn(ctx, r.from); err != nil {
 		return "", err
 	} else if id != "" {
