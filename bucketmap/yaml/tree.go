@@ -2,10 +2,13 @@ package yaml
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	goyaml "go.yaml.in/yaml/v3"
@@ -17,7 +20,7 @@ const (
 	// each) and a whitelist of a million ids of 20 bytes: 66 MB as indented
 	// JSON, with 4.2 million marks.
 	inputMax = 64 << 20
-	marksMax = 5 << 20 // × 460 bytes, two nodes of the library = 2.4 GB allocated at worst
+	marksMax = 5 << 20 // × 600 bytes, two nodes of the library and one of ours = 3 GB allocated at worst
 	// depthMax is how deep a map nests: document, section, list of holds,
 	// hold, value.
 	depthMax = 5
@@ -74,6 +77,7 @@ func parse(data []byte) (node, error) {
 	if err := checkCharacters(data); err != nil {
 		return node{}, err
 	}
+	data = withoutJSONEscapes(data)
 	if n := marks(data); n > marksMax {
 		return node{}, fmt.Errorf("%d marks that begin a value: want %d at most", n, marksMax)
 	}
@@ -118,8 +122,31 @@ func checkCharacters(data []byte) error {
 	return nil
 }
 
-// marks counts what can begin a value. A document of n marks has 2n+1 values
-// at most, or 3n+1 of which a third is empty.
+var jsonEscape = regexp.MustCompile(`\\(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)`)
+
+// withoutJSONEscapes writes out the two escapes of JSON that the library does
+// not read: \/ and a character in two halves. Only in a document that is JSON
+// is every backslash one of an escape.
+func withoutJSONEscapes(data []byte) []byte {
+	if bytes.IndexByte(data, '\\') < 0 || !json.Valid(data) {
+		return data
+	}
+	return jsonEscape.ReplaceAllFunc(data, func(escape []byte) []byte {
+		if string(escape) == `\/` {
+			return escape[1:]
+		}
+		if len(escape) == len(`\ud83d\ude00`) {
+			var text string
+			if json.Unmarshal(slices.Concat([]byte{'"'}, escape, []byte{'"'}), &text) == nil {
+				return []byte(text)
+			}
+		}
+		return escape
+	})
+}
+
+// marks counts what can begin a value: each mark begins two values of the
+// library's at most, which are what costs memory.
 func marks(data []byte) (n int) {
 	at := func(i int) byte {
 		if i < 0 || i >= len(data) {
@@ -129,16 +156,18 @@ func marks(data []byte) (n int) {
 	}
 	for i, c := range data {
 		switch c {
-		case ',', '[', '{':
+		case ',', '[', '{', '?':
 			n++
-		case '-', '?', ':':
-			if bytes.IndexByte([]byte(" \t\r\n,[]{}"), at(i+1)) >= 0 || c == ':' && (at(i-1) == '"' || at(i-1) == '\'') {
+		case '-', ':':
+			if isMark(at(i+1), " \t\r\n,[]{}") || c == ':' && isMark(at(i-1), " \t\n,[]{}\"'?") {
 				n++
 			}
 		}
 	}
 	return n
 }
+
+func isMark(c byte, set string) bool { return strings.IndexByte(set, c) >= 0 }
 
 // lineReader gives one line at a time: the line that the library asked for
 // last is that of its error. Its own line is where the list or mapping around

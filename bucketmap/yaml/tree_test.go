@@ -27,10 +27,11 @@ func scalars(t *testing.T, text string) []string {
 
 func TestScalarsAreReadAsYAMLSays(t *testing.T) {
 	for text, want := range map[string][]string{
-		`["\ud83d\ude00", "\u00e9\x41\U0001F600", "\/\"\\\n\t\0\e\_"]`: {"😀", "éA😀", "/\"\\\n\t\x00\x1b\u00a0"},
-		`['it''s', '', '\n', "it's"]`:                                  {"it's", "", `\n`, "it's"},
-		"- a b  # comment\n- a#b\n- http://x/?y=1\n- -1\n":             {"a b", "a#b", "http://x/?y=1", "-1"},
-		"[a b, -1, 1e3, 0x1F, true, 012, 1_000, .nan, 2026-11-21]":     {"a b", "-1", "1e3", "0x1F", "true", "012", "1_000", ".nan", "2026-11-21"},
+		`["\u00e9\x41\U0001F600", "\"\\\n\t\0\e\_"]`:                {"éA😀", "\"\\\n\t\x00\x1b\u00a0"},
+		`["\ud83d\ude00", "\/\\/\\ud83d\\ude00", "\\\ud83d\ude00"]`: {"😀", `/\/\ud83d\ude00`, `\😀`}, // JSON
+		`['it''s', '', '\n', "it's"]`:                               {"it's", "", `\n`, "it's"},
+		"- a b  # comment\n- a#b\n- http://x/?y=1\n- -1\n":          {"a b", "a#b", "http://x/?y=1", "-1"},
+		"[a b, -1, 1e3, 0x1F, true, 012, 1_000, .nan, 2026-11-21]":  {"a b", "-1", "1e3", "0x1F", "true", "012", "1_000", ".nan", "2026-11-21"},
 		"- ?x\n- é: y\n":                   {"?x", ""},
 		"[ # comment ]\n  a,\n\n\tb\n]":    {"a", "b"},
 		"[a, b, ]":                         {"a", "b"},
@@ -45,7 +46,7 @@ func TestScalarsAreReadAsYAMLSays(t *testing.T) {
 
 func TestWhatIsNotInTheFormIsRefused(t *testing.T) {
 	for _, text := range []string{
-		`"\ud83d"`, `"\ud83dx"`, `"\ud83d\u0041"`, `"\ude00"`, `"\x4"`, `"\u+041"`, `"\U00110000"`, `"\q"`, `"\`, `"a`, `'a`, "'a\nb'", "\"a\nb\"",
+		`"\ud83d"`, `{"a": "\ud83d"}`, `"\ud83dx"`, `"\ud83d\u0041"`, `"\ude00"`, `"\x4"`, `"\u+041"`, `"\U00110000"`, `"\q"`, `"\`, `"a`, `'a`, "'a\nb'", "\"a\nb\"",
 		"[", "[a", "[a b\n c]", "[?x]", "- é: 'a\n  b'", "- \"a\\\n  b\"", "- ! a", "- !!str a", "%TAG ! x\n--- a", "[a,,b]", "[,]", "{a}", "{a: b", "{a: b c: d}", "{a:b}", "[[a]: b]", "[[[[[[a]]]]]]", "]", "}", ",", "[a]]", "[a}", "{a: [b}]",
 		"*a", "&a b", "!a b", "|\n a", ">\n a", "%a", "@a", "`a", "? a", "- ? a", "a: b: c", "a: - b", "a\nb", "a: b\n c", "- a\n b", "- a\nb: c",
 		"a: 1\n  b: 2", "  a: 1\nb: 2", "- a\n  - b", "a: [1] b", "a: \"x\" b", `"a"b`, `"a":b`, "\ta: b", "a:\n\tb: c", "a: b\n\tc: d",

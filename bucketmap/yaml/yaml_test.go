@@ -185,7 +185,7 @@ func TestEveryMistakeIsReportedWithItsLine(t *testing.T) {
 		"deep blocks":               {strings.Repeat("- ", 1<<20), []string{"depth"}},
 		"deeper than a map":         {replace("emp-1", "[[[a]]]"), []string{"line 12", "nested deeper"}},
 		"a mapping for an id":       {replace("emp-1", "emp-1: x"), []string{"line 12", "a mapping"}},
-		"an id without its comma":   {replace("emp-1,", "emp-1\n"), []string{"line 13"}},
+		"an id without its comma":   {replace("emp-1,", "emp-1\n"), []string{"line 12", "several lines"}},
 		"an id without its dash":    {replace("[\"12345\", emp-1, \"hex:ff00\"]", "\n  - a\n    b"), []string{"line 13", "several lines"}},
 		"a colon too many":          {replace("beta: {d", "beta: x: {d"), []string{"line 7"}},
 		"bracket without its end":   {replace("legacy]", "legacy"), []string{"line"}},

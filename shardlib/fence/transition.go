@@ -86,6 +86,37 @@ func TakeOver(ctx context.Context, q Querier, buckets []bucketmap.BucketID, toke
 	return rows, nil
 }
 
+// WantShardFree locks the shard's row until the transaction ends, shared, and
+// checks that the shard is active on this server and in no promotion. A move
+// that takes buckets, or brings them, must do so in such a transaction: a
+// promotion takes the row for itself before it looks for moves.
+func WantShardFree(ctx context.Context, q Querier) error {
+	rows, err := q.QueryContext(ctx, "SELECT state, move_id, server_id = @@server_id FROM "+Table+" FORCE INDEX (PRIMARY) WHERE bucket = ? LOCK IN SHARE MODE", ShardRow)
+	if err != nil {
+		return fmt.Errorf("fence: read the row of the shard: %w", err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("fence: read the row of the shard: %w", err)
+		}
+		return fmt.Errorf("fence: the shard has no row: %w; run migrator init", ErrLostRow)
+	}
+	var state State
+	var token string
+	var primary bool
+	if err := rows.Scan(&state, &token, &primary); err != nil {
+		return fmt.Errorf("fence: read the row of the shard: %w", err)
+	}
+	switch {
+	case !primary:
+		return fmt.Errorf("fence: this server is not the shard's primary: %w", ErrLostRow)
+	case state != Active || token != "":
+		return fmt.Errorf("fence: the shard is %s, with move_id %q: %w; a promotion has it: wait for it, or see migrator status", state, token, ErrLostRow)
+	}
+	return rows.Err()
+}
+
 // Rows returns the rows of these buckets, or of the shard when there are none,
 // in order. Buckets without a row are left out.
 func Rows(ctx context.Context, q Querier, buckets []bucketmap.BucketID) ([]Row, error) {

@@ -33,10 +33,13 @@ func (s *show) inBatches() act {
 				}
 				bar.step("%s with %s", plural(len(batch), "bucket"), plural(users, "user"))
 				s.heatBuckets(batch...)
-				if _, err := s.stage.Migrator(ctx, "bucket", "move", ranges(batch), "--to", string(stage.Gamma), "--why", "faster now"); err != nil {
+				moved, err := s.migrator(ctx, "bucket", "move", ranges(batch), "--to", string(stage.Gamma), "--why", "faster now")
+				if err != nil {
 					return err
 				}
-				s.bunches = append(s.bunches, fmt.Sprint(batch[0]))
+				if moved {
+					s.bunches = append(s.bunches, fmt.Sprint(batch[0]))
+				}
 				bar.ok()
 			}
 			return nil

@@ -22,7 +22,7 @@ func (s *show) employees() act {
 			for _, user := range users {
 				args = append(args, user.ID())
 			}
-			if _, err := s.stage.Migrator(ctx, args...); err != nil {
+			if _, err := s.migrator(ctx, args...); err != nil {
 				return err
 			}
 			bar.ok()

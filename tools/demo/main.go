@@ -33,7 +33,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "interrupted; everything is cleaned up")
 		os.Exit(exitInterrupted)
 	default:
-		fmt.Fprintln(os.Stderr, "demo:", err)
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitFailed)
 	}
 }

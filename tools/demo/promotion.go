@@ -18,7 +18,7 @@ func (s *show) promotion() act {
 		play: func(ctx context.Context, bar *progress) error {
 			for i, bucket := range s.bunches {
 				bar.step("batch %d is finished: %s forgets it", i+1, stage.Alpha)
-				if _, err := s.stage.Migrator(ctx, "bucket", "finish", bucket); err != nil {
+				if _, err := s.migrator(ctx, "bucket", "finish", bucket); err != nil {
 					return err
 				}
 				bar.ok()
@@ -33,7 +33,7 @@ func (s *show) promotion() act {
 			}
 			bar.step("promote %s with %s", stage.Beta, plural(len(users), "user"))
 			s.heat(users)
-			if _, err := s.stage.Migrator(ctx, "shard", "promote", string(stage.Beta), "--to", string(stage.Target), "--why", "the rest at once"); err != nil {
+			if _, err := s.migrator(ctx, "shard", "promote", string(stage.Beta), "--to", string(stage.Target), "--why", "the rest at once"); err != nil {
 				return err
 			}
 			bar.ok()

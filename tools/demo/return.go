@@ -24,7 +24,8 @@ func (s *show) thereAndBack() act {
 				{string(stage.Source), string(stage.Alpha)}, {string(stage.Target), string(stage.Gamma)},
 			} {
 				bar.step("bucket %d returns to %s", b, home.datacenter)
-				if _, err := s.stage.Migrator(ctx, "bucket", "return", fmt.Sprint(b), "--why", "to see that it can"); err != nil {
+				returned, err := s.migrator(ctx, "bucket", "return", fmt.Sprint(b), "--why", "to see that it can")
+				if err != nil || !returned {
 					return err
 				}
 				user := s.usersOf[b][0]

@@ -72,9 +72,7 @@ func (s *show) perform(ctx context.Context) error {
 	return s.pause(ctx)
 }
 
-// playAct plays one act, and compares the ledger with the databases. Without
-// the fence a command may fail, for the migrator notices what should not be;
-// the show goes on.
+// playAct plays one act, and compares the ledger with the databases.
 func (s *show) playAct(ctx context.Context, number int, a act) error {
 	s.screen.line("")
 	s.screen.line("%d. %s", number, a.title)
@@ -87,11 +85,6 @@ func (s *show) playAct(ctx context.Context, number int, a act) error {
 	}
 	s.heat(nil)
 	took := time.Since(began)
-	var failed *stage.CommandError
-	if errors.As(err, &failed) && s.options.fence == stage.FenceOff {
-		s.screen.line("   %s", failed)
-		err = nil
-	}
 	auditErr := s.settle(ctx, a, took)
 	if name := s.stage.Ended(); name != "" {
 		err = errors.Join(err, fmt.Errorf("%s has ended; its log is %s", name, s.stage.LogPath(name)))
@@ -150,6 +143,19 @@ func (s *show) end() {
 		s.job.Resume()
 	}
 	s.loads.Wait()
+}
+
+// migrator runs one of the migrator's commands. Without the fence a command may
+// fail, for the migrator notices much of what should not be: that is said, and
+// the show goes on, without what the command was to do.
+func (s *show) migrator(ctx context.Context, args ...string) (done bool, err error) {
+	_, err = s.stage.Migrator(ctx, args...)
+	var failed *stage.CommandError
+	if errors.As(err, &failed) && s.options.fence == stage.FenceOff {
+		s.screen.line("   !! %s", failed.Last())
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // heat says whose buckets are moving.

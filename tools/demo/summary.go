@@ -65,7 +65,6 @@ func (s *show) judge(ctx context.Context, failure error) error {
 	if len(wrong) != 0 {
 		failure = errors.Join(failure, fmt.Errorf("%w: %s", errRed, strings.Join(wrong, "; ")))
 	}
-	s.screen.line("\n%v", failure)
 	return failure
 }
 

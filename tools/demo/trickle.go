@@ -23,10 +23,13 @@ func (s *show) trickle() act {
 				b := buckets[i*len(buckets)/s.options.trickle]
 				bar.step("bucket %d with its %s", b, plural(len(s.usersOf[b]), "user"))
 				s.heatBuckets(b)
-				if _, err := s.stage.Migrator(ctx, "bucket", "move", fmt.Sprint(b), "--to", string(stage.Gamma), "--why", "a trickle first"); err != nil {
+				moved, err := s.migrator(ctx, "bucket", "move", fmt.Sprint(b), "--to", string(stage.Gamma), "--why", "a trickle first")
+				if err != nil {
 					return err
 				}
-				s.singles = append(s.singles, b)
+				if moved {
+					s.singles = append(s.singles, b)
+				}
 				bar.ok()
 			}
 			return nil

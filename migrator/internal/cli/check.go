@@ -102,6 +102,12 @@ func (a *app) preflightMove(ctx context.Context, source bucketmap.ShardName, pla
 	if err != nil {
 		return err
 	}
+	return a.refuseOn(results)
+}
+
+// refuseOn prints warnings, and returns an errRefused that lists every check
+// that refuses.
+func (a *app) refuseOn(results []preflight.Result) error {
 	a.warn(preflight.Warnings(results)...)
 	failed := preflight.Errors(results)
 	if len(failed) == 0 {

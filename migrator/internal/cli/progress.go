@@ -9,7 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"drover/bucketmap"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/move"
 	"drover/migrator/internal/promote"
 )
@@ -24,16 +24,6 @@ type progress struct {
 	state   string
 }
 
-// progressLine is what an event says to people.
-type progressLine struct {
-	move    bucketmap.MoveID
-	state   string
-	at      time.Time
-	note    string
-	entered bool
-	between string // shown until the next state
-}
-
 // newProgress writes to standard error, so that standard output has the result
 // alone.
 func (a *app) newProgress() *progress {
@@ -46,46 +36,45 @@ func (a *app) newProgress() *progress {
 }
 
 // event takes one event of the engine that moves buckets.
-func (p *progress) event(e move.Event) {
-	between := fmt.Sprintf("%s  %d rows%s", e.State, e.Rows, behind(e.Behind))
-	p.show(e, progressLine{e.Move, string(e.State), e.At, e.Note, e.Entered, between})
-}
+func (p *progress) event(e move.Event) { show(p, e) }
 
 // promotion takes one event of the engine that promotes replicas.
-func (p *progress) promotion(e promote.Event) {
-	p.show(e, progressLine{e.Move, string(e.State), e.At, e.Note, e.Entered, string(e.State) + behind(e.Behind)})
-}
+func (p *progress) promotion(e promote.Event) { show(p, e) }
 
-func behind(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", %d transactions behind", n)
-}
-
-// show prints an event: as it is for programs, its line for people.
-func (p *progress) show(event any, l progressLine) {
+// show prints an event: as it is for programs, as a line for people.
+func show[S ~string](p *progress, e machine.Event[S]) {
 	switch {
 	case p.app.json():
-		_ = json.NewEncoder(p.app.errOut).Encode(event)
-	case l.entered || l.note != "":
+		_ = json.NewEncoder(p.app.errOut).Encode(e)
+	case e.Entered || e.Note != "":
 		p.clear()
-		took := ""
-		if l.entered && p.state != "" {
-			took = fmt.Sprintf(" (%s took %s)", p.state, l.at.Sub(p.entered).Round(time.Millisecond))
+		took, note := "", ""
+		if e.Entered && p.state != "" {
+			took = fmt.Sprintf(" (%s took %s)", p.state, e.At.Sub(p.entered).Round(time.Millisecond))
 		}
-		note := l.note
-		if note != "" {
-			note = ": " + note
+		if e.Note != "" {
+			note = ": " + e.Note
 		}
-		fmt.Fprintf(p.app.errOut, "%s  %-11s%s%s\n", l.move, l.state, note, took)
+		fmt.Fprintf(p.app.errOut, "%s  %-11s%s%s\n", e.Move, e.State, note, took)
 	case p.bar != nil:
-		p.bar.Describe(l.between)
+		p.bar.Describe(between(e))
 		_ = p.bar.Add(0)
 	}
-	if l.entered {
-		p.state, p.entered = l.state, l.at
+	if e.Entered {
+		p.state, p.entered = string(e.State), e.At
 	}
+}
+
+// between is shown until the next state.
+func between[S ~string](e machine.Event[S]) string {
+	text := string(e.State)
+	if e.Rows != 0 {
+		text += fmt.Sprintf("  %d rows", e.Rows)
+	}
+	if e.Behind != 0 {
+		text += fmt.Sprintf(", %d transactions behind", e.Behind)
+	}
+	return text
 }
 
 func (p *progress) clear() {

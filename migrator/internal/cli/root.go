@@ -50,7 +50,11 @@ func Run(ctx context.Context, env Environment) int {
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
+	a.noteStart(root)
 	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started && !errors.Is(err, errUsage) {
+		err = fmt.Errorf("%w: %w", errUsage, err) // an unknown command, a flag that is missing
+	}
 	if closeErr := a.close(); err == nil {
 		err = closeErr
 	}
@@ -72,6 +76,20 @@ func Run(ctx context.Context, env Environment) int {
 	}
 }
 
+// noteStart makes every command note that it has begun: what cobra refuses
+// before that is a wrong command line.
+func (a *app) noteStart(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			a.started = true
+			return run(cmd, args)
+		}
+	}
+	for _, child := range c.Commands() {
+		a.noteStart(child)
+	}
+}
+
 // app is one run of the program.
 type app struct {
 	env         Environment
@@ -82,6 +100,7 @@ type app struct {
 	dryRun     bool
 	why        string
 
+	started bool // a command's own work has begun
 	cfg     *config.Config
 	store   *file.Store
 	shards  *shards.Shards

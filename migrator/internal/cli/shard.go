@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
-	"drover/migrator/internal/preflight"
 	"drover/migrator/internal/promote"
 )
 
@@ -103,21 +101,6 @@ func (a *app) promote(ctx context.Context, plan promote.Plan) error {
 		return err
 	}
 	return a.printPromoted(promoted{Move: p.Record.Move, State: p.State(), Shard: p.Shard, From: p.Source, To: p.Target})
-}
-
-// refuseOn prints warnings, and returns an errRefused that lists every check
-// that refuses.
-func (a *app) refuseOn(results []preflight.Result) error {
-	a.warn(preflight.Warnings(results)...)
-	failed := preflight.Errors(results)
-	if len(failed) == 0 {
-		return nil
-	}
-	lines := make([]string, len(failed))
-	for i, r := range failed {
-		lines[i] = "  " + r.String()
-	}
-	return fmt.Errorf("%w: %d check(s) refuse; nothing was changed:\n%s", errRefused, len(failed), strings.Join(lines, "\n"))
 }
 
 func (a *app) printPromoted(r promoted) error {

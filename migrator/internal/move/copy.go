@@ -96,6 +96,9 @@ func (r *run) claim(ctx context.Context) error {
 			return nil
 		}
 		return database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
+			if err := fence.WantShardFree(ctx, tx); err != nil {
+				return err
+			}
 			return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
 				Buckets: r.move.Buckets, From: fence.Active, To: fence.Active, ToToken: r.token})
 		})
@@ -198,6 +201,9 @@ func (r *run) beginCopy(ctx context.Context) (*cursor, error) {
 // that they will have there. A bucket that lived there before has a row that
 // is moved; any other state means that somebody else has it.
 func (r *run) writeIncoming(ctx context.Context, tx *sql.Tx) error {
+	if err := fence.WantShardFree(ctx, tx); err != nil {
+		return err
+	}
 	there, err := fence.Rows(ctx, tx, r.move.Buckets)
 	if err != nil {
 		return err

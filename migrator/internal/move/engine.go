@@ -2,8 +2,6 @@ package move
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 	"drover/shardlib/fence"
 )
@@ -70,35 +69,10 @@ type Engine struct {
 }
 
 // Event tells the operator how a move is getting on.
-type Event struct {
-	Move   bucketmap.MoveID `json:"move"`
-	State  State            `json:"state"`
-	At     time.Time        `json:"at"`
-	Note   string           `json:"note,omitempty"`
-	Rows   int64            `json:"rows,omitempty"`   // copied or applied in this state
-	Behind uint64           `json:"behind,omitempty"` // transactions the tail is behind
-	// Entered is true when the move has just come into State.
-	Entered bool `json:"entered"`
-}
+type Event = machine.Event[State]
 
 // Error says in which state of which move something failed, and what to do.
-type Error struct {
-	Move  bucketmap.MoveID
-	State State
-	Hint  string
-	Err   error
-}
-
-func (e *Error) Error() string {
-	msg := fmt.Sprintf("move %s, %s: %v", e.Move, e.State, e.Err)
-	if e.Hint != "" {
-		msg += "; " + e.Hint
-	}
-	return msg
-}
-
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
+type Error = machine.Error[State]
 
 var (
 	// ErrSteppedBack is returned when the move was aborted because no freeze
@@ -129,7 +103,7 @@ func (e *Engine) Start(ctx context.Context, plan Plan) (*Move, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := newID("m")
+	id, err := machine.NewID("m")
 	if err != nil {
 		return nil, err
 	}
@@ -174,15 +148,6 @@ func (e *Engine) Source(ctx context.Context, plan Plan) (bucketmap.ShardName, er
 		source = home.Name
 	}
 	return source, nil
-}
-
-// newID makes a move's name: kind, time and chance.
-func newID(kind string) (bucketmap.MoveID, error) {
-	var b [3]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("a name for the move: %w", err)
-	}
-	return bucketmap.MoveID(kind + time.Now().UTC().Format("-20060102-150405-") + hex.EncodeToString(b[:])), nil
 }
 
 func (e *Engine) report(ev Event) {

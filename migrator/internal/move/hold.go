@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"drover/bucketmap"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 )
 
@@ -60,11 +60,8 @@ func (r *run) stepBack(ctx context.Context, why string) (State, error) {
 	if r.tries >= r.Limits.FreezeTries {
 		return "", fmt.Errorf("%w: %d tries, the last: %s", ErrSteppedBack, r.tries, why)
 	}
-	pause := min(r.Limits.BackoffMax, r.Limits.Backoff<<min(r.tries-1, 10))
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case <-time.After(pause):
+	if err := machine.Pause(ctx, machine.Backoff(r.tries, r.Limits.Backoff, r.Limits.BackoffMax)); err != nil {
+		return "", err
 	}
 	return Tailing, nil
 }

@@ -10,6 +10,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -174,7 +175,7 @@ func (r *run) failed(err error, hint string) error {
 // enter journals a state, and only then is the move in it.
 func (r *run) enter(ctx context.Context, next State, note string) error {
 	from := r.move.State()
-	if err := checkNext(from, next); err != nil {
+	if err := machine.CheckNext(Next, from, next); err != nil {
 		return r.failed(err, "this is a bug")
 	}
 	detail, err := json.Marshal(r.move.Detail)

@@ -275,3 +275,32 @@ func TestATableAlteredDuringTheMoveStopsItWithAClearWord(t *testing.T) {
 	l.check()
 	w.agree()
 }
+
+func TestAMoveDoesNotTouchAShardThatAPromotionHas(t *testing.T) {
+	for _, shard := range []string{"alpha", "gamma"} {
+		t.Run(shard, func(t *testing.T) {
+			w := newWorld(t)
+			user := userIn(7, 1)
+			l := w.newLedger(user)
+			must(t, l.write(t.Context(), user, 1, 0))
+			server, err := w.shards.Primary(t.Context(), bucketmap.ShardName(shard))
+			must(t, err)
+			promotion := fence.Token{Move: "p-1", Run: 1}
+			must(t, database.InTx(t.Context(), server.DB, func(tx *sql.Tx) error {
+				return fence.Transition(t.Context(), tx, fence.Change{From: fence.Active, To: fence.Active, ToToken: promotion})
+			}))
+			e := w.engine(nil)
+			m, err := e.Start(t.Context(), Plan{Buckets: Buckets{7}, Target: "gamma", Who: "test"})
+			must(t, err)
+			if err := e.Run(t.Context(), m); !errors.Is(err, fence.ErrLostRow) || !strings.Contains(err.Error(), "p-1") {
+				t.Fatalf("error %v, want one that names the promotion", err)
+			}
+			must(t, database.InTx(t.Context(), server.DB, func(tx *sql.Tx) error {
+				return fence.Transition(t.Context(), tx, fence.Change{From: fence.Active, FromToken: promotion, To: fence.Active})
+			}))
+			must(t, w.engine(nil).Resume(t.Context(), m))
+			l.check()
+			w.agree()
+		})
+	}
+}

@@ -1,9 +1,6 @@
 package move
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // State is where a move is. The words are those of docs/design.md.
 type State string
@@ -48,15 +45,6 @@ var Next = map[State][]State{
 func States() []State {
 	return []State{Planned, Copying, Tailing, Verifying, Holding, Freezing, Switching,
 		Publishing, Soaking, Returning, Done, Aborting, Aborted}
-}
-
-// checkNext says whether a move may go from one state to another. Staying is
-// allowed: a resumed move enters its state again.
-func checkNext(from, to State) error {
-	if from == to || slices.Contains(Next[from], to) {
-		return nil
-	}
-	return fmt.Errorf("a move cannot go from %s to %s", from, to)
 }
 
 // abortable says whether a move in this state may still be given up.

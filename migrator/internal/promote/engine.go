@@ -2,8 +2,6 @@ package promote
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 	"drover/shardlib/fence"
 )
@@ -79,37 +78,12 @@ type Engine struct {
 	Report func(Event)
 }
 
-// Event tells the operator how a promotion is getting on. Its keys are those of
-// move.Event.
-type Event struct {
-	Move   bucketmap.MoveID `json:"move"`
-	State  State            `json:"state"`
-	At     time.Time        `json:"at"`
-	Note   string           `json:"note,omitempty"`
-	Behind uint64           `json:"behind,omitempty"` // transactions the replica is behind
-	// Entered is true when the promotion has just come into State.
-	Entered bool `json:"entered"`
-}
+// Event tells the operator how a promotion is getting on.
+type Event = machine.Event[State]
 
 // Error says in which state of which promotion something failed, and what to
 // do.
-type Error struct {
-	Move  bucketmap.MoveID
-	State State
-	Hint  string
-	Err   error
-}
-
-func (e *Error) Error() string {
-	msg := fmt.Sprintf("promotion %s, %s: %v", e.Move, e.State, e.Err)
-	if e.Hint != "" {
-		msg += "; " + e.Hint
-	}
-	return msg
-}
-
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
+type Error = machine.Error[State]
 
 var (
 	// ErrState says that what was asked does not go with the state of the
@@ -181,7 +155,7 @@ func (e *Engine) Start(ctx context.Context, plan Plan) (*Promotion, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := newID()
+	id, err := machine.NewID("p")
 	if err != nil {
 		return nil, err
 	}
@@ -216,15 +190,6 @@ func shardRowBy(ctx context.Context, server *database.Server, q fence.Querier) (
 		return fence.Row{}, fmt.Errorf("%s has no fence row of the shard: run migrator fence install", server.Name())
 	}
 	return rows[0], nil
-}
-
-// newID makes a promotion's name: time and chance.
-func newID() (bucketmap.MoveID, error) {
-	var b [3]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("a name for the promotion: %w", err)
-	}
-	return bucketmap.MoveID(time.Now().UTC().Format("p-20060102-150405-") + hex.EncodeToString(b[:])), nil
 }
 
 func (e *Engine) report(ev Event) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"drover/bucketmap"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 )
 
@@ -37,7 +38,7 @@ func (r *run) stepBack(ctx context.Context, why string) (State, error) {
 	if r.tries >= r.Limits.FreezeTries {
 		return "", fmt.Errorf("%w: %d tries, the last: %s", ErrSteppedBack, r.tries, why)
 	}
-	if err := pause(ctx, min(r.Limits.BackoffMax, r.Limits.Backoff<<min(r.tries-1, 10))); err != nil {
+	if err := machine.Pause(ctx, machine.Backoff(r.tries, r.Limits.Backoff, r.Limits.BackoffMax)); err != nil {
 		return "", err
 	}
 	return CatchingUp, nil

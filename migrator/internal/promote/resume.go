@@ -10,6 +10,7 @@ import (
 
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -184,7 +185,7 @@ func (r *run) settle(ctx context.Context) error {
 		if err == nil || !database.ConnectionLost(err) {
 			return err
 		}
-		if pause(ctx, settlePause) != nil {
+		if machine.Pause(ctx, settlePause) != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -175,7 +176,7 @@ func (r *run) awaitReversed(ctx context.Context, connection string) error {
 			r.report(Event{Move: r.promotion.Record.Move, State: Reversing, Behind: have.Lag(end)})
 			continue
 		}
-		if err := pause(ctx, reversePoll); err != nil {
+		if err := machine.Pause(ctx, reversePoll); err != nil {
 			return r.reverseEnded(ctx, err, failure)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -205,7 +206,7 @@ func (r *run) enter(ctx context.Context, next State, note string) error {
 
 // enterWith does f on a server and journals the state there, both or neither.
 func (r *run) enterWith(ctx context.Context, server *database.Server, next State, note string, f func(*sql.Tx) error) error {
-	if err := checkNext(r.promotion.State(), next); err != nil {
+	if err := machine.CheckNext(Next, r.promotion.State(), next); err != nil {
 		return r.failed(err, "this is a bug")
 	}
 	detail, err := json.Marshal(r.promotion.Detail)
@@ -258,14 +259,4 @@ func (r *run) patiently(ctx context.Context, f func() error) error {
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(r.Limits.FreezeTries)), backoff.WithMaxElapsedTime(0))
 	return err
-}
-
-// pause waits, or returns ctx's error.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

@@ -1,9 +1,6 @@
 package promote
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // State is where a promotion is. The words are those of docs/design.md.
 type State string
@@ -42,15 +39,6 @@ var Next = map[State][]State{
 func States() []State {
 	return []State{Planned, Replicating, CatchingUp, Holding, Freezing, Switching,
 		Publishing, Reversing, Done, Aborting, Aborted}
-}
-
-// checkNext says whether a promotion may go from one state to another. Staying
-// is allowed: a resumed promotion enters its state again.
-func checkNext(from, to State) error {
-	if from == to || slices.Contains(Next[from], to) {
-		return nil
-	}
-	return fmt.Errorf("a promotion cannot go from %s to %s", from, to)
 }
 
 // abortable says whether a promotion in this state may still be given up.

@@ -16,7 +16,7 @@ const (
 	// jobHotShare is higher than the users': the job works where things move.
 	jobHotShare = 0.7
 	// jobThinkShare: a job's transactions are longer than a user's.
-	jobThinkShare = 0.25
+	jobThinkShare = 0.15
 
 	// A refused write is tried again, first in another datacenter, then a
 	// little later, for longer than any move keeps a bucket from being

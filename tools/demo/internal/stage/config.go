@@ -49,6 +49,9 @@ func (s *Stage) writeMigratorConfig() error {
 shards: %q
 account: {user: %s, password: %s}
 replication: {user: %s, password: %s}
+# A machine that everything runs on is slower than a datacenter: transactions
+# take longer, and so may the wait for them.
+move: {freeze_lock_max: 50ms, backoff_max: 500ms}
 tables:
 %s`, mapFolder, shardsFile, testservers.AccountDrover, testservers.Password,
 		testservers.AccountReplica, testservers.Password, &tables)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,12 @@ func (e *CommandError) Error() string {
 	return fmt.Sprintf("%s: %v; it said:\n%s\n(all of it is in %s)", e.Command, e.Err, strings.TrimSpace(e.Output), e.Log)
 }
 
+// Last returns the last line of what it said: the reason.
+func (e *CommandError) Last() string {
+	output := strings.TrimSpace(e.Output)
+	return output[strings.LastIndexByte(output, '\n')+1:]
+}
+
 // Unwrap returns the cause.
 func (e *CommandError) Unwrap() error { return e.Err }
 
@@ -38,23 +45,24 @@ func (e *CommandError) Unwrap() error { return e.Err }
 // *CommandError.
 func (s *Stage) Migrator(ctx context.Context, args ...string) ([]byte, error) {
 	path := s.LogPath(fmt.Sprintf("migrator-%02d-%s", s.commands.Add(1), strings.Join(words(args), "-")))
+	log, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
 	command := exec.CommandContext(ctx, s.MigratorCommand()[0], append(s.MigratorCommand()[1:], args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = interruptWaitMax
 	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
+	command.Stdout, command.Stderr = io.MultiWriter(&stdout, log), io.MultiWriter(&stderr, log)
 	began := time.Now()
-	err := command.Start()
-	if err == nil {
+	fmt.Fprintf(log, "$ %s\n", strings.Join(command.Args, " "))
+	if err = command.Start(); err == nil {
 		pid := command.Process.Pid
 		err = errors.Join(s.watchdog.add(pid), command.Wait(), s.watchdog.drop(pid))
 	}
-	text := fmt.Appendf(nil, "$ %s\n%s%s# %v, %v\n", strings.Join(command.Args, " "), &stderr, &stdout,
-		command.ProcessState, time.Since(began).Round(time.Millisecond))
-	if logErr := os.WriteFile(path, text, 0o600); err == nil && logErr != nil {
-		return nil, logErr
-	}
+	fmt.Fprintf(log, "# %v, %v\n", command.ProcessState, time.Since(began).Round(time.Millisecond))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

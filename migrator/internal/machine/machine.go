@@ -1,0 +1,87 @@
+// Package machine is what the state machines of moves and promotions have in
+// common: the rule for transitions, what is told on the way, and how a failure
+// is placed.
+//
+// The tables themselves are in the packages move and promote. Everything here
+// is plain data, or safe for concurrent use.
+package machine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"drover/bucketmap"
+)
+
+// CheckNext says whether a state machine may go from one state to another.
+// Staying is allowed: what is resumed enters its state again.
+func CheckNext[S ~string](next map[S][]S, from, to S) error {
+	if from == to || slices.Contains(next[from], to) {
+		return nil
+	}
+	return fmt.Errorf("there is no way from %s to %s", from, to)
+}
+
+// Event tells the operator how a move or a promotion is getting on.
+type Event[S ~string] struct {
+	Move   bucketmap.MoveID `json:"move"`
+	State  S                `json:"state"`
+	At     time.Time        `json:"at"`
+	Note   string           `json:"note,omitempty"`
+	Rows   int64            `json:"rows,omitempty"`   // copied, applied or removed in this state
+	Behind uint64           `json:"behind,omitempty"` // transactions that are still to come over
+	// Entered is true when State has just been entered.
+	Entered bool `json:"entered"`
+}
+
+// Error says in which state of which move or promotion something failed, and
+// what to do.
+type Error[S ~string] struct {
+	Move  bucketmap.MoveID
+	State S
+	Hint  string
+	Err   error
+}
+
+func (e *Error[S]) Error() string {
+	msg := fmt.Sprintf("%s, %s: %v", e.Move, e.State, e.Err)
+	if e.Hint != "" {
+		msg += "; " + e.Hint
+	}
+	return msg
+}
+
+// Unwrap gives the cause.
+func (e *Error[S]) Unwrap() error { return e.Err }
+
+// NewID makes a name: kind, time and chance, such as m-20260102-150405-a1b2c3.
+func NewID(kind string) (bucketmap.MoveID, error) {
+	var b [3]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("a name for what is begun: %w", err)
+	}
+	return bucketmap.MoveID(kind + time.Now().UTC().Format("-20060102-150405-") + hex.EncodeToString(b[:])), nil
+}
+
+// Backoff is how long to pause before the next try: it doubles, from first to
+// most.
+func Backoff(try int, first, most time.Duration) time.Duration {
+	const doublings = 20 // more would overflow a Duration
+	return min(most, first<<min(max(try-1, 0), doublings))
+}
+
+// Pause waits, or returns ctx's error.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

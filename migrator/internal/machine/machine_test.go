@@ -1,0 +1,46 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+type state string
+
+func TestOnlyTheTablesArrowsAreAllowed(t *testing.T) {
+	next := map[state][]state{"a": {"b"}, "b": {}}
+	for _, c := range []struct {
+		from, to state
+		ok       bool
+	}{{"a", "b", true}, {"a", "a", true}, {"b", "a", false}, {"a", "c", false}} {
+		if err := CheckNext(next, c.from, c.to); (err == nil) != c.ok {
+			t.Errorf("%s → %s: %v", c.from, c.to, err)
+		}
+	}
+}
+
+func TestPausesDoubleUpToTheMost(t *testing.T) {
+	for try, want := range map[int]time.Duration{0: 20, 1: 20, 2: 40, 4: 160, 8: 2000, 1000: 2000} {
+		if got := Backoff(try, 20, 2000); got != want {
+			t.Errorf("try %d: %d, want %d", try, got, want)
+		}
+	}
+}
+
+func TestAPauseEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Pause(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNamesDiffer(t *testing.T) {
+	a, err1 := NewID("m")
+	b, err2 := NewID("m")
+	if err1 != nil || err2 != nil || a == b {
+		t.Errorf("%s and %s, %v %v", a, b, err1, err2)
+	}
+}
