@@ -61,7 +61,9 @@ const ttlMax = 30 * 24 * time.Hour
 // cache is the memcached servers of one datacenter.
 type cache struct {
 	options CacheOptions
-	client  *memcache.Client
+	// Readers give up soon, for they have the database. Writers are patient: a
+	// mark that is not placed can leave an old value.
+	reads, writes *wire
 
 	mu struct {
 		sync.Mutex
@@ -81,9 +83,8 @@ func newCache(options CacheOptions, servers []string, timeout time.Duration) (*c
 	if err := list.SetServers(servers...); err != nil {
 		return nil, err
 	}
-	c := &cache{options: options, client: memcache.NewFromSelector(&list)}
-	c.client.Timeout = timeout
-	c.client.MaxIdleConns = options.Idle
+	c := &cache{options: options, reads: newWire(&list, timeout, options.Idle),
+		writes: newWire(&list, max(timeout, options.Write), options.Idle)}
 	c.mu.fills = map[nonce]*fill{}
 	return c, nil
 }
@@ -152,14 +153,14 @@ const lookTries = 2
 func (r *reader) read(ctx context.Context) ([]byte, cacheOutcome, error) {
 	c := r.cache
 	for range lookTries {
-		item, err := c.get(r.id)
+		item, err := c.reads.get(r.id)
 		if err != nil {
 			return r.fromDatabase(ctx, cacheError)
 		}
 		if item == nil {
 			n := newNonce()
 			f := c.begin(n)
-			placed, err := c.add(r.id, fillingEntry(n), c.options.FillTTL)
+			placed, err := c.reads.add(r.id, fillingEntry(n), c.options.FillTTL)
 			if err == nil && placed {
 				return r.fill(ctx, n, f)
 			}
@@ -223,14 +224,14 @@ func (r *reader) fill(ctx context.Context, n nonce, f *fill) (value []byte, resu
 // replaceFilling puts an entry over the placeholder with this nonce. It returns
 // false if that is not there any more.
 func (c *cache) replaceFilling(id string, n nonce, entry []byte, ttl time.Duration) (bool, error) {
-	item, err := c.get(id)
+	item, err := c.reads.get(id)
 	if err != nil || item == nil {
 		return false, err
 	}
 	if there, ok := parseFilling(item.Value); !ok || there != n {
 		return false, nil
 	}
-	return c.swap(item, entry, ttl)
+	return c.reads.swap(item, entry, ttl)
 }
 
 // mark is one writer's mark, on the keys in memcached where it was put.

@@ -257,11 +257,11 @@ func TestNothingIsCachedWhenTheFenceShowsAnotherEpoch(t *testing.T) {
 	// right map look.
 	if err := l.Update(t.Context(), alice, func(ctx context.Context, tx *Tx) error {
 		tx.Invalidate("n")
-		return l.caches["legacy"].client.Set(&memcache.Item{Key: cacheKey(w.database, 1, 3, alice, "n"), Value: appendValue(nil, alice, "n", []byte("0"))})
+		return l.caches["legacy"].reads.client.Set(&memcache.Item{Key: cacheKey(w.database, 1, 3, alice, "n"), Value: appendValue(nil, alice, "n", []byte("0"))})
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if item, err := l.caches["legacy"].get(cacheKey(w.database, 1, 3, alice, "n")); item != nil || err != nil {
+	if item, err := l.caches["legacy"].reads.get(cacheKey(w.database, 1, 3, alice, "n")); item != nil || err != nil {
 		t.Errorf("%+v, %v", item, err)
 	}
 }
@@ -392,7 +392,7 @@ func TestEntryOfAnotherUserIsNotRead(t *testing.T) {
 		appendValue(nil, alice, "m", []byte("9")),
 		{}, {'V'}, {'V', 5}, {'M', 1}, {'F', 2}, []byte("something else"),
 	} {
-		if err := c.client.Set(&memcache.Item{Key: id, Value: entry}); err != nil {
+		if err := c.reads.client.Set(&memcache.Item{Key: id, Value: entry}); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := cached(t.Context(), l, alice); err != nil || n != 0 {
@@ -402,7 +402,7 @@ func TestEntryOfAnotherUserIsNotRead(t *testing.T) {
 	if err := l.Update(t.Context(), alice, add(alice)); err != nil { // takes even that away
 		t.Fatal(err)
 	}
-	if item, err := c.get(id); item != nil || err != nil {
+	if item, err := c.reads.get(id); item != nil || err != nil {
 		t.Errorf("%+v, %v", item, err)
 	}
 }
@@ -476,4 +476,40 @@ func FuzzEntriesOfOthersAreNeverValues(f *testing.F) {
 			t.Fatalf("%q reads as %q, which reads back as %q, %v", entry, value, v, ok)
 		}
 	})
+}
+
+func TestAWriterWaitsForASlowMemcachedThatAReaderGivesUp(t *testing.T) {
+	w := newWorld(t)
+	m, err := servers.fleet.Memcached(t.Context(), "slow-"+w.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.shards.Caches["legacy"] = []string{m.Addr()}
+	patient := w.open("legacy")
+	if n, err := cached(t.Context(), patient, alice); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+	hasty := w.open("legacy", func(c *Config) { c.Cache.Local, c.Cache.Write = time.Millisecond, 30*time.Second })
+	if err := m.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	updated := make(chan error, 1)
+	go func() { updated <- hasty.Update(t.Context(), alice, add(alice)) }()
+	if n, err := cached(t.Context(), hasty, alice); err != nil || n != 0 {
+		t.Errorf("read %d, %v, want the database's", n, err)
+	}
+	select {
+	case err := <-updated:
+		t.Fatalf("the write was answered with its mark not placed: %v", err)
+	default:
+	}
+	if err := m.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-updated; err != nil {
+		t.Fatal(err)
+	}
+	if n, err := cached(t.Context(), patient, alice); err != nil || n != 1 {
+		t.Errorf("read %d after the write, %v", n, err)
+	}
 }

@@ -56,15 +56,15 @@ func (c *cache) join(ctx context.Context, n nonce) (value []byte, ok bool) {
 // mark puts a writer's mark on a key.
 func (c *cache) mark(id string, n nonce) error {
 	for range swapTries {
-		item, err := c.get(id)
+		item, err := c.writes.get(id)
 		if err != nil {
 			return err
 		}
 		var done bool
 		if item == nil {
-			done, err = c.add(id, withMark(nil, n), c.options.MarkTTL)
+			done, err = c.writes.add(id, withMark(nil, n), c.options.MarkTTL)
 		} else if _, done = withoutMark(item.Value, n); !done { // not there already, by an exchange whose answer was lost
-			done, err = c.swap(item, withMark(item.Value, n), c.options.MarkTTL)
+			done, err = c.writes.swap(item, withMark(item.Value, n), c.options.MarkTTL)
 		}
 		if err != nil || done {
 			return err
@@ -77,7 +77,7 @@ func (c *cache) mark(id string, n nonce) error {
 // reader may have cached an old value, which goes too.
 func (c *cache) unmark(id string, n nonce) error {
 	for range swapTries {
-		item, err := c.get(id)
+		item, err := c.writes.get(id)
 		if err != nil || item == nil {
 			return err
 		}
@@ -89,17 +89,32 @@ func (c *cache) unmark(id string, n nonce) error {
 		if len(rest) <= 1 {
 			rest, ttl = nil, expired
 		}
-		if done, err := c.swap(item, rest, ttl); err != nil || done {
+		if done, err := c.writes.swap(item, rest, ttl); err != nil || done {
 			return err
 		}
 	}
 	return fmt.Errorf("cache key %q changed %d times meanwhile", id, swapTries)
 }
 
+// wire is the exchanges with the memcached servers of one datacenter, each
+// within one time.
+type wire struct {
+	client *memcache.Client
+}
+
+func newWire(servers memcache.ServerSelector, timeout time.Duration, idle int) *wire {
+	w := &wire{client: memcache.NewFromSelector(servers)}
+	w.client.Timeout = timeout
+	w.client.MaxIdleConns = idle
+	return w
+}
+
+func (w *wire) close() error { return w.client.Close() }
+
 // get returns nil for a key with nothing under it.
-func (c *cache) get(id string) (item *memcache.Item, err error) {
-	err = c.exchange(func() (err error) {
-		item, err = c.client.Get(id)
+func (w *wire) get(id string) (item *memcache.Item, err error) {
+	err = w.exchange(func() (err error) {
+		item, err = w.client.Get(id)
 		return err
 	})
 	if errors.Is(err, memcache.ErrCacheMiss) {
@@ -109,9 +124,9 @@ func (c *cache) get(id string) (item *memcache.Item, err error) {
 }
 
 // add returns false if there is something under the key.
-func (c *cache) add(id string, entry []byte, ttl time.Duration) (bool, error) {
-	err := c.exchange(func() error {
-		return c.client.Add(&memcache.Item{Key: id, Value: entry, Expiration: seconds(ttl)})
+func (w *wire) add(id string, entry []byte, ttl time.Duration) (bool, error) {
+	err := w.exchange(func() error {
+		return w.client.Add(&memcache.Item{Key: id, Value: entry, Expiration: seconds(ttl)})
 	})
 	if errors.Is(err, memcache.ErrNotStored) {
 		return false, nil
@@ -120,9 +135,9 @@ func (c *cache) add(id string, entry []byte, ttl time.Duration) (bool, error) {
 }
 
 // swap returns false if what is under the key is not the item any more.
-func (c *cache) swap(item *memcache.Item, entry []byte, ttl time.Duration) (bool, error) {
-	err := c.exchange(func() error {
-		return c.client.CompareAndSwap(&memcache.Item{Key: item.Key, Value: entry, Expiration: seconds(ttl), CasID: item.CasID})
+func (w *wire) swap(item *memcache.Item, entry []byte, ttl time.Duration) (bool, error) {
+	err := w.exchange(func() error {
+		return w.client.CompareAndSwap(&memcache.Item{Key: item.Key, Value: entry, Expiration: seconds(ttl), CasID: item.CasID})
 	})
 	if errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) {
 		return false, nil
@@ -133,14 +148,14 @@ func (c *cache) swap(item *memcache.Item, entry []byte, ttl time.Duration) (bool
 // exchange tries once more on a new connection when an idle one was dead, as
 // all of them are after a restart. What was sent may have been carried out:
 // every caller can tell by its nonce.
-func (c *cache) exchange(do func() error) error {
+func (w *wire) exchange(do func() error) error {
 	err := do()
 	var op *net.OpError
 	dead := errors.Is(err, io.EOF) || errors.As(err, &op) && op.Op != "dial" && !op.Timeout()
 	if !dead {
 		return err
 	}
-	_ = c.client.Close() // the idle ones alone; the client goes on
+	_ = w.client.Close() // the idle ones alone; the client goes on
 	return do()
 }
 

@@ -77,9 +77,13 @@ type CacheOptions struct {
 	// Namespace begins every key: 1 to 32 letters, digits, '_', '-' or '.'.
 	// Default "drover".
 	Namespace string
-	// Local and Remote bound one exchange with a memcached of the own and of
-	// another datacenter. Default 100 ms and 500 ms.
+	// Local and Remote bound one exchange of a reader with a memcached of the
+	// own and of another datacenter. Default 100 ms and 500 ms.
 	Local, Remote time.Duration
+	// Write bounds one exchange of a writer, where it is longer than Local or
+	// Remote: a reader has the database, but a writer that gives up can leave an
+	// old value. Default 1 s.
+	Write time.Duration
 	// MarkTTL is when a writer's mark expires that nobody took away. Until then
 	// its keys are read from the database. It must be longer than a COMMIT may
 	// take: twice Timeouts.IO or more, in whole seconds. Default 30 s.
@@ -127,6 +131,7 @@ func (c Config) withDefaults() Config {
 	}
 	def(&c.Cache.Local, 100*time.Millisecond)
 	def(&c.Cache.Remote, 500*time.Millisecond)
+	def(&c.Cache.Write, time.Second)
 	def(&c.Cache.MarkTTL, max(30*time.Second, 2*c.Timeouts.IO))
 	def(&c.Cache.FillTTL, 5*time.Second)
 	defInt(&c.Cache.ValueBytesMax, 512<<10)
@@ -170,6 +175,7 @@ func (c Config) validate() error {
 		"1 to 32 letters, digits, '_', '-' or '.'")
 	want(k.Local > 0, "Cache.Local", k.Local, "more than 0")
 	want(k.Remote > 0, "Cache.Remote", k.Remote, "more than 0")
+	want(k.Write > 0, "Cache.Write", k.Write, "more than 0")
 	want(k.MarkTTL >= 2*c.Timeouts.IO && k.MarkTTL >= time.Second && k.MarkTTL <= ttlMax, "Cache.MarkTTL", k.MarkTTL,
 		"twice Timeouts.IO or more, 1 s to 30 days")
 	want(k.FillTTL >= time.Second && k.FillTTL <= ttlMax, "Cache.FillTTL", k.FillTTL, "1 s to 30 days")

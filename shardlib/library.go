@@ -84,7 +84,7 @@ func (l *Library) Close() error {
 	l.watch.Wait()
 	err := l.pools.close()
 	for _, c := range l.caches {
-		err = errors.Join(err, c.client.Close())
+		err = errors.Join(err, c.reads.close(), c.writes.close())
 	}
 	l.metrics.unregister(l.config.Registerer)
 	return err

@@ -59,7 +59,7 @@ type options struct {
 
 func defaults() options {
 	return options{
-		users: 20_000, rate: 800, rateMin: 500, fence: "library",
+		users: 20_000, rate: 600, rateMin: 500, fence: "library",
 		buckets: 1024, employees: 50, trickle: 12, batches: 4, calm: 5 * time.Second, jobWriters: 6, jobRate: 60,
 	}
 }

@@ -31,6 +31,7 @@ type show struct {
 	singles []bucketmap.BucketID // that moved one by one, and are soaking
 	bunches []string             // the batches that are soaking
 	acts    []played
+	warm    load.Figures // of the time before the first act
 	audit   ledger.Audit // the newest
 	flip    flip
 }
@@ -61,7 +62,7 @@ func (s *show) perform(ctx context.Context) error {
 	if s.options.fence == stage.FenceOff {
 		s.screen.line("THE FENCE IS OFF: applications write wherever their map says. Writes will be lost.")
 	}
-	if err := s.resume(ctx); err != nil {
+	if err := s.warmUp(ctx); err != nil {
 		return err
 	}
 	for i, a := range []act{s.calm(), s.employees(), s.trickle(), s.inBatches(), s.promotion(), s.thereAndBack()} {
@@ -71,6 +72,22 @@ func (s *show) perform(ctx context.Context) error {
 	}
 	return s.pause(ctx)
 }
+
+// warmUp lets all connections and caches fill, and begins the show. What fails
+// in it counts; how long it takes does not.
+func (s *show) warmUp(ctx context.Context) error {
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	if err := wait(ctx, warmUpLasts); err != nil {
+		return err
+	}
+	f := s.users.Take()
+	s.warm = load.Figures{Errors: f.Errors, Stale: f.Stale}
+	return nil
+}
+
+const warmUpLasts = 2 * time.Second
 
 // playAct plays one act, and compares the ledger with the databases.
 func (s *show) playAct(ctx context.Context, number int, a act) error {
@@ -98,6 +115,8 @@ func (s *show) settle(ctx context.Context, a act, took time.Duration) error {
 		return err
 	}
 	p := played{act: a, took: took, figures: s.users.Take()}
+	p.figures.Add(s.warm)
+	s.warm = load.Figures{}
 	books, err := s.stage.Books(ctx)
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func (s *show) judge(ctx context.Context, failure error) error {
 	if len(wrong) != 0 {
 		failure = errors.Join(failure, fmt.Errorf("%w: %s", errRed, strings.Join(wrong, "; ")))
 	}
-	return failure
+	return errors.Join(failure, s.stage.SaveMetrics(ctx))
 }
 
 // sum adds what was new in each act: what was lost once counts, even if it was

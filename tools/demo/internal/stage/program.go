@@ -33,7 +33,7 @@ type program struct {
 
 // start executes a program in a process group of its own, its output in a file
 // of its name in the logs folder.
-func (s *Stage) start(name string, args ...string) (*program, error) {
+func (s *Stage) start(name string, environment []string, args ...string) (*program, error) {
 	path := s.LogPath(name)
 	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -42,6 +42,7 @@ func (s *Stage) start(name string, args ...string) (*program, error) {
 	defer log.Close()
 	command := exec.Command(args[0], args[1:]...)
 	command.Dir, command.Stdout, command.Stderr = s.Dir, log, log
+	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -83,12 +84,35 @@ func (p *program) signal(signal syscall.Signal) {
 // errExited says that a program ended that should run.
 var errExited = errors.New("it ended")
 
+// metricsBytesMax bounds what a program says of itself.
+const metricsBytesMax = 16 << 20
+
+// SaveMetrics writes what the applications and the edge have counted into the
+// logs folder, so that it can be looked at when they are gone.
+func (s *Stage) SaveMetrics(ctx context.Context) error {
+	urls := map[string]string{"metrics-proxy": s.Admin + "/metrics", "recent-passports": s.Admin + "/passports"}
+	for datacenter, addresses := range s.Applications {
+		for i, address := range addresses {
+			urls[fmt.Sprintf("metrics-%s-%d", datacenter, i+1)] = "http://" + address + "/metrics"
+		}
+	}
+	var failures []error
+	for name, url := range urls {
+		text, err := get(ctx, url)
+		if err == nil {
+			err = os.WriteFile(s.LogPath(name), text, 0o600)
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
 // ready waits until the URL answers 200.
 func (p *program) ready(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWaitMax, fmt.Errorf("not ready after %v", readyWaitMax))
 	defer cancel()
 	for {
-		err := get(ctx, url)
+		_, err := get(ctx, url)
 		if err == nil {
 			return nil
 		}
@@ -102,21 +126,21 @@ func (p *program) ready(ctx context.Context, url string) error {
 	}
 }
 
-func get(ctx context.Context, url string) error {
+func get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, logTailBytes))
+	text, err := io.ReadAll(io.LimitReader(response.Body, metricsBytesMax))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s says %s: %s", url, response.Status, bytes.TrimSpace(text))
+		err = fmt.Errorf("%s says %s: %s", url, response.Status, bytes.TrimSpace(text[:min(len(text), logTailBytes)]))
 	}
-	return err
+	return text, err
 }
 
 // onFreePorts starts a program that wants so many ports, on others when

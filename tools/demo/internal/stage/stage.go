@@ -34,6 +34,10 @@ const (
 // appsPerDatacenter is how many applications a datacenter has.
 const appsPerDatacenter = 2
 
+// Four applications on a few cores get in one another's way less with a thread
+// each: a tenth of all work, measured on two cores.
+var appEnvironment = []string{"GOMAXPROCS=1"}
+
 const (
 	logsFolder = "logs"
 	mapFolder  = "map"
@@ -164,7 +168,7 @@ func (s *Stage) startApplications(ctx context.Context) error {
 				if err != nil {
 					return nil, "", err
 				}
-				p, err := s.start("app-"+name, filepath.Join(s.bin, appProgram), "--config", config)
+				p, err := s.start("app-"+name, appEnvironment, filepath.Join(s.bin, appProgram), "--config", config)
 				return p, "http://" + address + "/healthz", err
 			})
 			if err != nil {
@@ -184,7 +188,7 @@ func (s *Stage) startProxy(ctx context.Context) error {
 		if err != nil {
 			return nil, "", err
 		}
-		p, err := s.start(proxyProgram, filepath.Join(s.bin, proxyProgram), "run", "--config", config)
+		p, err := s.start(proxyProgram, nil, filepath.Join(s.bin, proxyProgram), "run", "--config", config)
 		return p, s.Admin + "/readyz", err
 	})
 	if err == nil {
