@@ -331,7 +331,7 @@ func TestWithoutMemcached(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.shards.Caches["legacy"] = []string{listener.Addr().String()}
-	listener.Close() // nobody answers there
+	_ = listener.Close() // nobody answers there
 	l := w.open("legacy")
 	for want := range int64(2) {
 		if n, err := cached(t.Context(), l, alice); err != nil || n != want {

@@ -63,11 +63,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	conn, ok := inner.(fullConn)
 	if !ok {
-		inner.Close()
+		_ = inner.Close()
 		return nil, fmt.Errorf("driver connection %T lacks methods", inner)
 	}
 	if _, err := conn.ExecContext(ctx, setupSession, nil); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return &session{fullConn: conn, state: new(txState)}, nil
@@ -93,6 +93,7 @@ type session struct {
 
 // see remembers an error that ends the transaction.
 func (s *session) see(err error) error {
+	//nolint:errorlint // database/sql asks for these very values: a wrapped io.EOF is a connection that broke
 	if err == nil || err == io.EOF || err == driver.ErrSkip {
 		return err
 	}
@@ -146,7 +147,7 @@ func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt
 	}
 	stmt, ok := inner.(fullStmt)
 	if !ok {
-		inner.Close()
+		_ = inner.Close()
 		return nil, fmt.Errorf("driver statement %T lacks methods", inner)
 	}
 	return &statement{fullStmt: stmt, session: s}, nil
@@ -155,7 +156,7 @@ func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt
 // transaction is a driver.Tx.
 type transaction struct {
 	session *session
-	ctx     context.Context // of BeginTx: database/sql gives Commit none
+	ctx     context.Context //nolint:containedctx // of BeginTx: database/sql gives Commit none
 	inner   driver.Tx
 }
 
@@ -186,8 +187,7 @@ func (t *transaction) Commit() error {
 		// A killed COMMIT may have been carried out; one that lost or that met
 		// read_only was not.
 		if o := serverOutcome(server); o == notHome || o == conflict {
-			t.session.see(err)
-			return errors.Join(err, t.inner.Rollback())
+			return errors.Join(t.session.see(err), t.inner.Rollback())
 		}
 	}
 	return &unansweredCommit{err}
@@ -244,7 +244,7 @@ type rows struct {
 func (s *session) watchRows(inner driver.Rows) (driver.Rows, error) {
 	full, ok := inner.(fullRows)
 	if !ok {
-		inner.Close()
+		_ = inner.Close()
 		return nil, fmt.Errorf("driver rows %T lack methods", inner)
 	}
 	return &rows{fullRows: full, session: s}, nil

@@ -78,12 +78,12 @@ func TestOnlyACertainNoAtCommitIsANo(t *testing.T) {
 func TestNothingIsSentAfterAFailure(t *testing.T) {
 	conn := &commitConn{}
 	s := &session{fullConn: conn, state: new(txState)}
-	s.see(&mysql.MySQLError{Number: 1062}) // a failed statement alone
+	_ = s.see(&mysql.MySQLError{Number: 1062}) // a failed statement alone
 	if s.state.err() != nil {
 		t.Fatal("a duplicate key ended the transaction")
 	}
-	s.see(&mysql.MySQLError{Number: numberDeadlock})
-	s.see(io.ErrUnexpectedEOF)
+	_ = s.see(&mysql.MySQLError{Number: numberDeadlock})
+	_ = s.see(io.ErrUnexpectedEOF)
 	if err := s.state.err(); !errors.As(err, new(*mysql.MySQLError)) {
 		t.Fatalf("the first failure was forgotten for %v", err)
 	}

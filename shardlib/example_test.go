@@ -19,7 +19,7 @@ func Example() {
 	ctx := context.Background()
 	fleet, err := testservers.New(ctx, testservers.Options{})
 	check(err)
-	defer fleet.Close()
+	defer func() { check(fleet.Close()) }()
 	source, shards := prepare(ctx, fleet)
 
 	library, err := shardlib.Open(ctx, shardlib.Config{
@@ -29,7 +29,7 @@ func Example() {
 		Account:    shardlib.Account{User: testservers.AccountApp, Password: testservers.Password},
 	})
 	check(err)
-	defer library.Close()
+	defer func() { check(library.Close()) }()
 
 	const user bucketmap.UserID = "alice"
 	for range 3 {

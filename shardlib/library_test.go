@@ -64,12 +64,12 @@ func TestMapIsReloadedFromAFileStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	if err := store.Publish(t.Context(), w.maps.get(), bucketmap.Change{Who: "test", Why: "first"}); err != nil {
 		t.Fatal(err)
 	}
 	l := w.open("legacy", func(c *Config) { c.Source = store })
-	defer l.Close() // before the store; again is no harm
+	defer func() { _ = l.Close() }() // before the store; again is no harm
 	next, err := bucketmap.Update(t.Context(), store, bucketmap.Change{Who: "test", Why: "move"}, func(d *bucketmap.Draft) error {
 		return d.SetHome(0, testBuckets-1, "beta")
 	})

@@ -102,7 +102,9 @@ func (l *Library) run(ctx context.Context, user bucketmap.UserID, k kind, fn fun
 				return fn(ctx, tx)
 			})
 		case errors.Is(err, ErrNotHome):
-			home.MapVersion = err.(*NotHomeError).MapVersion
+			if refused, ok := errors.AsType[*NotHomeError](err); ok {
+				home.MapVersion = refused.MapVersion
+			}
 			result = notHome
 		default:
 			return err

@@ -173,10 +173,10 @@ func (w *world) collide(ctx context.Context, tx *Tx) error {
 	if _, err := tx.ExecContext(ctx, "INSERT INTO counter VALUES ('own', 'd', 1)"); err != nil {
 		return err
 	}
-	waits := make(chan error, 1)
+	waits := make(chan struct{})
 	go func() {
-		_, err := other.ExecContext(ctx, "INSERT INTO counter VALUES ('own', 'd', 1)")
-		waits <- err
+		defer close(waits)
+		_, _ = other.ExecContext(ctx, "INSERT INTO counter VALUES ('own', 'd', 1)")
 	}()
 	_, err = tx.ExecContext(ctx, "INSERT INTO counter VALUES ('other', 'd', 1)")
 	other.Rollback()

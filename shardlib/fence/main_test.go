@@ -28,7 +28,7 @@ func withServers(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer fleet.Close()
+	defer func() { _ = fleet.Close() }() // for what ends early: after the tests it is asked
 	if primary, err = fleet.MariaDB(context.Background(), "primary", testservers.MariaDBOptions{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -153,7 +153,7 @@ func (d *desktop) version() bucketmap.Version {
 	d.t.Helper()
 	store, err := file.Open(d.path("map"), file.Options{})
 	must(d.t, err)
-	defer store.Close()
+	defer func() { must(d.t, store.Close()) }()
 	snap, err := store.Load(d.t.Context())
 	if err != nil {
 		return 0

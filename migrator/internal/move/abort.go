@@ -22,7 +22,7 @@ func (r *run) aborting(ctx context.Context) (State, error) {
 	}
 	r.crash("after_release", Aborting)
 	if r.move.Leg > 1 {
-		if err := r.setRows(ctx, r.to, []fence.State{fence.Incoming}, fence.Moved, r.token); err != nil {
+		if err := r.setRows(ctx, r.to, fence.Incoming, fence.Moved, r.token); err != nil {
 			return "", err
 		}
 		r.move.Leg--
@@ -32,64 +32,68 @@ func (r *run) aborting(ctx context.Context) (State, error) {
 		return "", err
 	}
 	r.crash("before_unclaim", Aborting)
-	if err := r.setRows(ctx, r.to, []fence.State{fence.Incoming}, fence.Moved, fence.Token{}); err != nil {
+	if err := r.setRows(ctx, r.to, fence.Incoming, fence.Moved, fence.Token{}); err != nil {
 		return "", err
 	}
-	if err := r.setRows(ctx, r.from, []fence.State{fence.Active}, fence.Active, fence.Token{}); err != nil {
+	if err := r.setRows(ctx, r.from, fence.Active, fence.Active, fence.Token{}); err != nil {
+		return "", err
+	}
+	if err := r.forget(ctx); err != nil {
 		return "", err
 	}
 	r.crash("after_unclaim", Aborting)
 	return Aborted, nil
 }
 
-// setRows changes those of the move's rows on a server that are in one of the
-// states, and are this run's. Rows that were changed before are left alone.
-func (r *run) setRows(ctx context.Context, server *database.Server, from []fence.State, to fence.State, token fence.Token) error {
-	for _, state := range from {
-		rows, err := fence.Rows(ctx, server.DB, r.move.Buckets)
-		if err != nil {
-			return err
+// ours returns the buckets whose rows on a server are in a state and this
+// run's.
+func (r *run) ours(ctx context.Context, server *database.Server, state fence.State) ([]bucketmap.BucketID, error) {
+	rows, err := fence.Rows(ctx, server.DB, r.move.Buckets)
+	if err != nil {
+		return nil, err
+	}
+	var buckets []bucketmap.BucketID
+	for _, row := range rows {
+		if row.State == state && row.Token == r.token {
+			buckets = append(buckets, bucketmap.BucketID(row.Bucket))
 		}
-		var buckets []bucketmap.BucketID
-		for _, row := range rows {
-			if row.State == state && row.Token == r.token {
-				buckets = append(buckets, bucketmap.BucketID(row.Bucket))
-			}
-		}
-		if len(buckets) == 0 {
-			continue
-		}
-		err = r.patiently(ctx, func() error {
-			return database.InTx(ctx, server.DB, func(tx *sql.Tx) error {
-				return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-					Buckets: buckets, From: state, FromToken: r.token, To: to, ToToken: token})
-			})
-		})
-		if err != nil {
-			return fmt.Errorf("make the buckets %s on %s: %w", to, server.Name(), err)
-		}
+	}
+	return buckets, nil
+}
+
+// setRows changes those of the move's rows on a server that are in a state and
+// this run's. Rows that were changed before are left alone.
+func (r *run) setRows(ctx context.Context, server *database.Server, from, to fence.State, token fence.Token) error {
+	buckets, err := r.ours(ctx, server, from)
+	if err != nil {
+		return err
+	}
+	if err := r.inGroups(ctx, server, buckets, func(ctx context.Context, tx *sql.Tx, group []bucketmap.BucketID) error {
+		return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
+			Buckets: group, From: from, FromToken: r.token, To: to, ToToken: token})
+	}); err != nil {
+		return fmt.Errorf("make the buckets %s on %s: %w", to, server.Name(), err)
 	}
 	return nil
 }
 
-// removeRows deletes the buckets' rows on a server, in small transactions, each
-// of which asserts that the buckets are in a state there, with this run's token.
+// removeRows deletes, in small transactions, the rows of those buckets whose
+// fence row on a server is in a state and this run's; each transaction asserts
+// that it still is.
 func (r *run) removeRows(ctx context.Context, server *database.Server, state fence.State, during State) error {
 	const chunk = 1000 // rows a transaction: a few milliseconds, and little lag for replicas
-	ours, err := r.countOurs(ctx, server, state)
-	if err != nil {
+	// Buckets that were let go already have nothing left here.
+	buckets, err := r.ours(ctx, server, state)
+	if err != nil || len(buckets) == 0 {
 		return err
 	}
-	if ours == 0 { // nothing was copied yet, or all is removed and the rows are free
-		return nil
-	}
 	for _, t := range r.tables {
-		for _, segment := range r.segments(t) {
+		for _, segment := range segments(t, buckets) {
 			for {
 				var n int64
 				r.crash("before_remove", during)
 				err := database.InTx(ctx, server.DB, func(tx *sql.Tx) error {
-					if err := r.assertRows(ctx, tx, state); err != nil {
+					if err := r.assertRows(ctx, tx, buckets, state); err != nil {
 						return err
 					}
 					res, err := tx.ExecContext(ctx, "DELETE FROM "+fence.Quote(t.Name)+" WHERE "+segment+" LIMIT "+strconv.Itoa(chunk))
@@ -113,27 +117,11 @@ func (r *run) removeRows(ctx context.Context, server *database.Server, state fen
 	return nil
 }
 
-// countOurs returns how many of the move's rows on a server are in a state and
-// this run's.
-func (r *run) countOurs(ctx context.Context, server *database.Server, state fence.State) (int, error) {
-	rows, err := fence.Rows(ctx, server.DB, r.move.Buckets)
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, row := range rows {
-		if row.State == state && row.Token == r.token {
-			n++
-		}
-	}
-	return n, nil
-}
-
 // assertRows locks the buckets' rows and checks that none can be live here.
-func (r *run) assertRows(ctx context.Context, tx *sql.Tx, state fence.State) error {
+func (r *run) assertRows(ctx context.Context, tx *sql.Tx, buckets []bucketmap.BucketID, state fence.State) error {
 	var n int
-	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT state, move_id FROM "+fence.Table+" WHERE bucket IN ("+
-		bucketList(r.move.Buckets)+") LOCK IN SHARE MODE) AS f WHERE state <> ? OR move_id <> ?",
+	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT state, move_id FROM "+fence.Table+" FORCE INDEX (PRIMARY) WHERE bucket IN ("+
+		bucketList(buckets)+") LOCK IN SHARE MODE) AS f WHERE state <> ? OR move_id <> ?",
 		string(state), r.token.String()).Scan(&n)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,35 +80,53 @@ func nextChunk(size, copied int, took, want time.Duration) int {
 }
 
 // claim puts this run's token on the buckets' rows at the source, where they
-// must be active, so that no other move can take them. It waits for writers
-// only as long as the freeze may.
+// must be active, so that no other move can take them.
 func (r *run) claim(ctx context.Context) error {
 	r.crash("before_claim", Copying)
-	err := r.patiently(ctx, func() error {
-		rows, err := fence.Rows(ctx, r.from.DB, r.move.Buckets)
-		if err != nil {
+	rows, err := fence.Rows(ctx, r.from.DB, r.move.Buckets)
+	if err != nil {
+		return err
+	}
+	var free []bucketmap.BucketID
+	for _, row := range rows {
+		switch {
+		case row.State != fence.Active || row.Token != r.token && row.Token.Move != "":
+			return fmt.Errorf("bucket %d is %s on %s, with move_id %q: %w: is it in another move?",
+				row.Bucket, row.State, r.from.Name(), row.Token, fence.ErrLostRow)
+		case row.Token.Move == "":
+			free = append(free, bucketmap.BucketID(row.Bucket))
+		}
+	}
+	if len(rows) != len(r.move.Buckets) {
+		return fmt.Errorf("%d of %d buckets have a fence row on %s: %w; run migrator init", len(rows), len(r.move.Buckets), r.from.Name(), fence.ErrLostRow)
+	}
+	err = r.inGroups(ctx, r.from, free, func(ctx context.Context, tx *sql.Tx, group []bucketmap.BucketID) error {
+		if err := fence.WantShardFree(ctx, tx); err != nil {
 			return err
 		}
-		claimed := len(rows) == len(r.move.Buckets)
-		for _, row := range rows {
-			claimed = claimed && row.Token == r.token && row.State == fence.Active
-		}
-		if claimed {
-			return nil
-		}
-		return database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-			if err := fence.WantShardFree(ctx, tx); err != nil {
-				return err
-			}
-			return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-				Buckets: r.move.Buckets, From: fence.Active, To: fence.Active, ToToken: r.token})
-		})
+		return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
+			Buckets: group, From: fence.Active, To: fence.Active, ToToken: r.token})
 	})
-	if errors.Is(err, fence.ErrLostRow) {
-		return fmt.Errorf("%w: are the buckets active on %s and in no other move?", err, r.from.Name())
-	}
 	r.crash("after_claim", Copying)
 	return err
+}
+
+// lockGroup is how many buckets' rows are changed at once where it need not be
+// all of them: the more rows, the rarer the moment in which no writer has one.
+const lockGroup = 16
+
+// inGroups changes rows of buckets, a group in a transaction, waiting for
+// writers' locks no longer than a freeze may, and again until it succeeds.
+func (r *run) inGroups(ctx context.Context, server *database.Server, buckets []bucketmap.BucketID,
+	change func(context.Context, *sql.Tx, []bucketmap.BucketID) error) error {
+	for group := range slices.Chunk(buckets, lockGroup) {
+		if err := r.patiently(ctx, func() error {
+			return database.InTx(ctx, server.DB, func(tx *sql.Tx) error { return change(ctx, tx, group) })
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockBound is the prefix for statements that may wait for writers' locks.
@@ -115,8 +134,10 @@ func (r *run) lockBound() string {
 	return database.WithinMillis(int(r.Limits.FreezeLock.Milliseconds()))
 }
 
-// patiently repeats what failed for want of a lock, with growing pauses, for
-// as many tries as a freeze has.
+// patienceMax bounds how long a change that harms nobody waits for its moment.
+const patienceMax = 10 * time.Minute
+
+// patiently repeats what failed for want of a lock, with growing pauses.
 func (r *run) patiently(ctx context.Context, f func() error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
@@ -126,7 +147,7 @@ func (r *run) patiently(ctx context.Context, f func() error) error {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(r.Limits.FreezeTries)), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(patienceMax))
 	return err
 }
 
@@ -150,32 +171,11 @@ func (r *run) resumeCopy(ctx context.Context) (*cursor, error) {
 
 // beginCopy notes the source's position, and writes the incoming rows and the
 // tail's start at the target.
-//
-// The position must be one whose transactions a SELECT sees: a transaction is
-// in the binlog before it is visible. A server makes transactions visible in
-// the order of its binlog, so what precedes a transaction of our own is visible
-// once our own has been answered. The journal is on the source only on odd
-// legs, and a copy is made on the first leg alone.
 func (r *run) beginCopy(ctx context.Context) (*cursor, error) {
-	conn, err := r.from.DB.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("note the position of %s: %w", r.from.Name(), err)
-	}
-	defer conn.Close()
-	position, err := r.from.BinlogPosition(ctx)
+	position, err := r.barrier(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := database.InTx(ctx, conn, func(tx *sql.Tx) error {
-		return r.journal.WriteIn(ctx, tx, r.move.Record, "position noted")
-	}); err != nil {
-		return nil, err
-	}
-	own, err := database.LastGTID(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	position.Advance(own)
 	at := &cursor{}
 	progress, err := json.Marshal(at)
 	if err != nil {
@@ -233,15 +233,15 @@ func (r *run) writeIncoming(ctx context.Context, tx *sql.Tx) error {
 
 // segments are the conditions that the copy of a table goes through one after
 // the other: a bucket each where an index finds it, else all at once.
-func (r *run) segments(t *database.Table) []string {
+func segments(t *database.Table, buckets []bucketmap.BucketID) []string {
 	if t.Indexed {
-		s := make([]string, len(r.move.Buckets))
-		for i, b := range r.move.Buckets {
+		s := make([]string, len(buckets))
+		for i, b := range buckets {
 			s[i] = fence.Quote(t.BucketColumn) + " = " + strconv.FormatUint(uint64(b), 10)
 		}
 		return s
 	}
-	return []string{t.Expr("", t.Buckets) + " IN (" + bucketList(r.move.Buckets) + ")"}
+	return []string{t.Expr("", t.Buckets) + " IN (" + bucketList(buckets) + ")"}
 }
 
 func bucketList(buckets []bucketmap.BucketID) string {
@@ -255,8 +255,8 @@ func bucketList(buckets []bucketmap.BucketID) string {
 // copyChunk copies up to size rows from the cursor on, and moves the cursor.
 func (r *run) copyChunk(ctx context.Context, at *cursor, size int, mine func(*database.Table, binlog.Row) bool) (int, error) {
 	t := r.tables[at.Table]
-	segments := r.segments(t)
-	rows, last, err := r.readChunk(ctx, t, segments[at.Segment], at.After, size)
+	parts := segments(t, r.move.Buckets)
+	rows, last, err := r.readChunk(ctx, t, parts[at.Segment], at.After, size)
 	if err != nil {
 		return 0, fmt.Errorf("read rows of %s from %s: %w", t.Name, r.from.Name(), err)
 	}
@@ -265,7 +265,7 @@ func (r *run) copyChunk(ctx context.Context, at *cursor, size int, mine func(*da
 	next.After = last
 	if last == nil { // the segment is through
 		next.Segment++
-		if next.Segment == len(segments) {
+		if next.Segment == len(parts) {
 			next.Segment, next.Table = 0, next.Table+1
 		}
 	}

@@ -29,10 +29,13 @@ func (r *run) purge(ctx context.Context) error {
 		return r.failed(err, "")
 	}
 	r.crash("before_unclaim", Done)
-	if err := r.setRows(ctx, r.to, []fence.State{fence.Active}, fence.Active, fence.Token{}); err != nil {
+	if err := r.setRows(ctx, r.to, fence.Active, fence.Active, fence.Token{}); err != nil {
 		return r.failed(err, "")
 	}
-	if err := r.setRows(ctx, r.from, []fence.State{fence.Moved}, fence.Moved, fence.Token{}); err != nil {
+	if err := r.setRows(ctx, r.from, fence.Moved, fence.Moved, fence.Token{}); err != nil {
+		return r.failed(err, "")
+	}
+	if err := r.forget(ctx); err != nil {
 		return r.failed(err, "")
 	}
 	r.crash("after_unclaim", Done)

@@ -112,8 +112,8 @@ func (r *run) settle(ctx context.Context) error {
 			return fmt.Errorf("%s has moved rows in state holding: %w", r.from.Name(), fence.ErrLostRow)
 		}
 		return r.enter(ctx, Switching, "the commit point was passed")
-	case count[fence.Frozen] == n:
-		if err := r.setRows(ctx, r.from, []fence.State{fence.Frozen}, fence.Active, r.token); err != nil {
+	case count[fence.Frozen] != 0 && count[fence.Frozen]+count[fence.Active] == n:
+		if err := r.setRows(ctx, r.from, fence.Frozen, fence.Active, r.token); err != nil {
 			return err
 		}
 	case count[fence.Active] == n:

@@ -23,6 +23,7 @@ type run struct {
 	tables   []*database.Table
 	token    fence.Token
 	tail     *tail // nil until tailing
+	verified *tail // the tail that has watched since the verification
 	tries    int   // of the freeze
 }
 

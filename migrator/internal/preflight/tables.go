@@ -207,10 +207,10 @@ func (j *tableJudge) bucketValues(t *tableFacts) {
 			best, agreeing = c.Name, n
 		}
 	}
-	switch {
-	case agreeing == s.rows:
+	switch agreeing {
+	case s.rows:
 		j.add(BucketValues, note("table %s: %d rows looked at agree with %s", name, s.rows, best))
-	case agreeing == 0:
+	case 0:
 		j.add(BucketValues, refuse(remedy, "table %s: of %d rows looked at, none has the bucket CRC32(column) %% %d of any of its columns", name, s.rows, buckets))
 	default:
 		j.add(BucketValues, refuse(remedy, "table %s: of %d rows looked at, %d have another bucket than CRC32(%s) %% %d", name, s.rows, s.rows-agreeing, best, buckets))

@@ -35,7 +35,7 @@ type order struct {
 }
 
 // child is a migrator in a process of its own.
-func child(text string) error {
+func child(text string) (err error) {
 	var o order
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
@@ -45,9 +45,9 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
 	found := shards.New(o.List, store, database.Account{User: testservers.AccountDrover, Password: testservers.Password})
-	defer found.Close()
+	defer func() { err = errors.Join(err, found.Close()) }()
 	points := &crash.Points{}
 	if err := points.Arm(o.Crash); err != nil {
 		return err
