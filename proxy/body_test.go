@@ -125,7 +125,7 @@ func TestABigBodyPassesWholeInLittleMemory(t *testing.T) {
 				}
 				io.Copy(w, &pattern{n: size}) //nolint:errcheck // a test's
 			})
-			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+r.clients+"/", &pattern{n: size})
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.clients+"/", &pattern{n: size})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -185,7 +185,7 @@ func TestABodyThatTheClientBreaksOffDoesNotReachTheApplicationWhole(t *testing.T
 			c := r.dial()
 			c.send("POST / HTTP/1.1\r\nHost: h\r\n" + text)
 			r.eventually("the request is there", func() bool { return r.apps[legacy].served.Load() == 1 })
-			c.Close() //nolint:errcheck // the point of the test
+			c.Close() // the point of the test
 			if err := <-got; err == nil {
 				t.Error("the application took the broken-off body for a whole one")
 			}

@@ -29,7 +29,7 @@ func keepAliveClient(address string, stop <-chan struct{}) (answered int, err er
 		select {
 		case <-stop:
 			if c != nil {
-				c.Close() //nolint:errcheck // done with it
+				c.Close()
 			}
 			return answered, nil
 		default:
@@ -52,15 +52,17 @@ func keepAliveClient(address string, stop <-chan struct{}) (answered int, err er
 		if err != nil {
 			return answered, fmt.Errorf("read: %w", err)
 		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err != nil {
 			return answered, fmt.Errorf("read the body: %w", err)
 		}
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			return answered, fmt.Errorf("status %d", resp.StatusCode)
 		}
 		answered++
 		if resp.Close {
-			c.Close() //nolint:errcheck // done with it
+			c.Close()
 			c = nil
 		}
 	}

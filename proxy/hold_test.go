@@ -114,7 +114,7 @@ func TestAClientThatGoesAwayFreesItsPlace(t *testing.T) {
 	c := r.dial()
 	c.send("GET / HTTP/1.1\r\nHost: h\r\nX-User-Id: ann\r\n\r\n")
 	r.eventuallyHeld(1)
-	c.Close() //nolint:errcheck // the point of the test
+	c.Close() // the point of the test
 	r.eventuallyHeld(0)
 	r.publish(endHold)
 	r.wantHolds(1, map[string]float64{"client_gone": 1})

@@ -112,8 +112,8 @@ func TestHeadersPassInOrderAndSpelling(t *testing.T) {
 			}
 		}
 		heads <- head.String()
-		io.WriteString(c, "HTTP/1.1 299 Quite Fine\r\nx-lower: 1\r\nX-Twice: a\r\nSet-Cookie: a=b; Path=/\r\nset-cookie: c=d\r\nX-Twice: b\r\n"+
-			"Connection: X-Conn, Keep-Alive\r\nX-Conn: gone\r\nKeep-Alive: timeout=5\r\nDate: today\r\nServer: own\r\nContent-Length: 2\r\n\r\nok") //nolint:errcheck // a test's
+		_, _ = io.WriteString(c, "HTTP/1.1 299 Quite Fine\r\nx-lower: 1\r\nX-Twice: a\r\nSet-Cookie: a=b; Path=/\r\nset-cookie: c=d\r\nX-Twice: b\r\n"+
+			"Connection: X-Conn, Keep-Alive\r\nX-Conn: gone\r\nKeep-Alive: timeout=5\r\nDate: today\r\nServer: own\r\nContent-Length: 2\r\n\r\nok")
 	})))
 	c := r.dial()
 	c.send("GET /x HTTP/1.1\r\nhOST: Example.COM:80\r\nx-lower: 1\r\nX-Twice: a\r\nCookie: a=1;b=2\r\nX-TWICE: b\r\nUser-Agent:\r\n" +
@@ -162,10 +162,10 @@ func TestAnswersWithoutABody(t *testing.T) {
 	r.apps[legacy].handle(func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/204":
-			w.WriteHeader(204)
+			w.WriteHeader(http.StatusNoContent)
 		case "/304":
 			w.Header().Set("Etag", `"x"`)
-			w.WriteHeader(304)
+			w.WriteHeader(http.StatusNotModified)
 		case "/empty":
 		default:
 			w.Header().Set("Content-Length", "5")

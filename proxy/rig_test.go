@@ -363,7 +363,7 @@ func (r *rig) dial() raw {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { c.Close() })       //nolint:errcheck // a test's
+	r.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // a test's
 	return raw{r.t, c, bufio.NewReader(c)}
 }

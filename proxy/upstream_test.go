@@ -33,7 +33,7 @@ func bare(t *testing.T, serve func(c net.Conn, r *bufio.Reader)) string {
 				return
 			}
 			conns.Go(func() {
-				defer c.Close()                         //nolint:errcheck // a test's
+				defer c.Close()
 				c.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // a test's
 				serve(c, bufio.NewReader(c))
 			})
@@ -70,7 +70,7 @@ func TestPostOnStaleConnectionIsNotLost(t *testing.T) {
 		}
 		// Keep-alive by its head, and closed all the same.
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-		c.Close() //nolint:errcheck // the point of the test
+		c.Close() // the point of the test
 		closed <- struct{}{}
 	})
 	r := newRig(t, upstreams("legacy", address))
@@ -130,7 +130,7 @@ func TestTruncatedUpstreamAnswerIsTruncatedForTheClient(t *testing.T) {
 			if got.err == nil || got.status != 200 || got.body != "abc" {
 				t.Fatalf("got %v, want a broken-off body", got)
 			}
-			if _, err := c.Reader.ReadByte(); err == nil {
+			if _, err := c.ReadByte(); err == nil {
 				t.Error("something follows the broken-off answer")
 			}
 			r.eventually("the passport", func() bool { return strings.Contains(r.out.String(), `"end":"truncated"`) })

@@ -264,7 +264,7 @@ func (s *Store) waitForAcks(ctx context.Context, notes *notes, recheck <-chan ti
 				continue // .live and temporary files; a proxy counts from its .json on
 			}
 			return nil
-		case <-notes.errors():
+		case <-notes.errors(): //nolint:errcheck // whatever was lost, a look finds it
 			return nil
 		case <-recheck:
 			notes.renew()

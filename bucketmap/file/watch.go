@@ -54,7 +54,7 @@ func (s *Store) Watch(ctx context.Context, changed func(*bucketmap.Snapshot, err
 			} else if !ownName(event.Name) {
 				look(false)
 			}
-		case <-notes.errors(): // notifications were lost
+		case <-notes.errors(): //nolint:errcheck // notifications were lost, whatever the reason
 			look(false)
 		case <-recheck.C:
 			notes.renew()

@@ -277,6 +277,7 @@ func (a *admission) scalar(n *goyaml.Node) (node, error) {
 		out.kind, whole = plain, bytes.HasPrefix(a.rest, []byte(n.Value))
 	case goyaml.DoubleQuotedStyle, goyaml.SingleQuotedStyle:
 		whole = closesOnItsLine(a.rest)
+	default: // any other style may go over several lines
 	}
 	if !whole {
 		// Most often an id without its dash or quote, which YAML adds to the

@@ -32,7 +32,7 @@ func TestKeysThatTheFileLacksKeepTheirDefaults(t *testing.T) {
 
 func TestMistakesAreErrorsWithTheirLine(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"unknown key", "listen: x\nlisten_adress: y\n", "[2:1]"},
+		{"unknown key", "listen: x\nlisten_adress: y\n", "[2:1]"}, //nolint:misspell // the mistake of the test
 		{"unknown nested key", "admin:\n  tokn: secret\n", "[2:3]"},
 		{"key twice", "listen: x\nlisten: y\n", "[2:1]"},
 		{"bare number as a duration", "wait: 5\n", "[1:7]"},

@@ -27,12 +27,10 @@ func (s *show) inBatches() act {
 					bar.ok()
 					continue
 				}
-				users := 0
-				for _, b := range batch {
-					users += len(s.usersOf[b])
+				bar.step("%s with %s", plural(len(batch), "bucket"), plural(s.usersIn(batch), "user"))
+				if err := s.aim(ctx, batch...); err != nil {
+					return err
 				}
-				bar.step("%s with %s", plural(len(batch), "bucket"), plural(users, "user"))
-				s.heatBuckets(batch...)
 				moved, err := s.migrator(ctx, "bucket", "move", ranges(batch), "--to", string(stage.Gamma), "--why", "faster now")
 				if err != nil {
 					return err

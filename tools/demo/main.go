@@ -50,17 +50,18 @@ type options struct {
 
 	buckets    uint32
 	employees  int
-	trickle    int // single buckets that move
-	batches    int // that take the rest of alpha's buckets
-	calm       time.Duration
-	jobWriters int // in each datacenter
-	jobRate    int // writes a second
+	trickle    int           // single buckets that move
+	batches    int           // that take the rest of alpha's buckets
+	calm       time.Duration // the acts in which nothing moves
+	pause      time.Duration // before each move, with the load on its users already
+	jobWriters int           // in each datacenter
+	jobRate    int           // writes a second
 }
 
 func defaults() options {
 	return options{
 		users: 20_000, rate: 600, rateMin: 500, fence: "library",
-		buckets: 1024, employees: 50, trickle: 12, batches: 4, calm: 5 * time.Second, jobWriters: 6, jobRate: 60,
+		buckets: 1024, employees: 50, trickle: 20, batches: 8, calm: 6 * time.Second, pause: 700 * time.Millisecond, jobWriters: 6, jobRate: 60,
 	}
 }
 

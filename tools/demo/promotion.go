@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"drover/tools/demo/internal/ledger"
 	"drover/tools/demo/internal/stage"
 )
 
@@ -27,12 +26,10 @@ func (s *show) promotion() act {
 			if err != nil {
 				return err
 			}
-			var users []ledger.User
-			for _, b := range buckets {
-				users = append(users, s.usersOf[b]...)
+			bar.step("promote %s with %s", stage.Beta, plural(s.usersIn(buckets), "user"))
+			if err := s.aim(ctx, buckets...); err != nil {
+				return err
 			}
-			bar.step("promote %s with %s", stage.Beta, plural(len(users), "user"))
-			s.heat(users)
 			if _, err := s.migrator(ctx, "shard", "promote", string(stage.Beta), "--to", string(stage.Target), "--why", "the rest at once"); err != nil {
 				return err
 			}

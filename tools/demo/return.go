@@ -19,11 +19,13 @@ func (s *show) thereAndBack() act {
 				return nil
 			}
 			b := s.singles[0]
-			s.heatBuckets(b)
 			for _, home := range []struct{ datacenter, shard string }{
 				{string(stage.Source), string(stage.Alpha)}, {string(stage.Target), string(stage.Gamma)},
 			} {
 				bar.step("bucket %d returns to %s", b, home.datacenter)
+				if err := s.aim(ctx, b); err != nil {
+					return err
+				}
 				returned, err := s.migrator(ctx, "bucket", "return", fmt.Sprint(b), "--why", "to see that it can")
 				if err != nil || !returned {
 					return err

@@ -177,19 +177,28 @@ func (s *show) migrator(ctx context.Context, args ...string) (done bool, err err
 	return err == nil, err
 }
 
-// heat says whose buckets are moving.
-func (s *show) heat(users []ledger.User) {
-	s.users.Heat(users)
-	s.job.Heat(users)
-}
-
-// heatBuckets is heat for the users of buckets.
-func (s *show) heatBuckets(buckets ...bucketmap.BucketID) {
+// aim puts the load on the users whose buckets will move next, and gives it a
+// moment to get there.
+func (s *show) aim(ctx context.Context, buckets ...bucketmap.BucketID) error {
 	var users []ledger.User
 	for _, b := range buckets {
 		users = append(users, s.usersOf[b]...)
 	}
 	s.heat(users)
+	return wait(ctx, s.options.pause)
+}
+
+func (s *show) usersIn(buckets []bucketmap.BucketID) (count int) {
+	for _, b := range buckets {
+		count += len(s.usersOf[b])
+	}
+	return count
+}
+
+// heat says whose buckets are moving.
+func (s *show) heat(users []ledger.User) {
+	s.users.Heat(users)
+	s.job.Heat(users)
 }
 
 func (s *show) figuresNow() string {

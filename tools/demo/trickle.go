@@ -22,7 +22,9 @@ func (s *show) trickle() act {
 			for i := range s.options.trickle {
 				b := buckets[i*len(buckets)/s.options.trickle]
 				bar.step("bucket %d with its %s", b, plural(len(s.usersOf[b]), "user"))
-				s.heatBuckets(b)
+				if err := s.aim(ctx, b); err != nil {
+					return err
+				}
 				moved, err := s.migrator(ctx, "bucket", "move", fmt.Sprint(b), "--to", string(stage.Gamma), "--why", "a trickle first")
 				if err != nil {
 					return err

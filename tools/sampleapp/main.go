@@ -63,7 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if err != nil {
 				return err
 			}
-			listener, err := net.Listen("tcp", c.Listen)
+			var lc net.ListenConfig
+			listener, err := lc.Listen(cmd.Context(), "tcp", c.Listen)
 			if err != nil {
 				return err
 			}
@@ -139,7 +140,7 @@ const firstMapWait = 30 * time.Second
 
 // serve runs until ctx ends, and then until the requests under way have ended.
 func serve(ctx context.Context, c Configuration, listener net.Listener, log *zap.Logger) (err error) {
-	defer listener.Close() // again after the server did, which is no harm
+	defer func() { _ = listener.Close() }() // again after the server did, which is no harm
 	shards, err := shardlib.LoadShardList(c.Shards)
 	if err != nil {
 		return err
@@ -212,6 +213,8 @@ func answer(ctx context.Context, c Configuration, listener net.Listener, handler
 	if err != nil {
 		err = errors.Join(fmt.Errorf("drain: %w", err), server.Close())
 	}
-	<-served // http.ErrServerClosed
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	return err
 }

@@ -96,7 +96,7 @@ func newSite(t testing.TB) *site {
 	if s.store, err = file.Open(s.config.MapDir, file.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.store.Close() })
+	t.Cleanup(func() { _ = s.store.Close() })
 	d := bucketmap.NewDraft(testBuckets)
 	d.Default.Datacenter = "legacy"
 	if err := errors.Join(d.PutShard(bucketmap.Shard{Name: "alpha", Datacenter: "legacy"}), d.SetHome(0, testBuckets-1, "alpha")); err != nil {
@@ -168,6 +168,9 @@ func (s *site) start(datacenter, fence string) *instance {
 }
 
 type reply struct {
+	status int
+	header http.Header
+
 	Total     int64  `json:"total"`
 	Duplicate bool   `json:"duplicate"`
 	Instance  string `json:"instance"`
@@ -181,10 +184,10 @@ type reply struct {
 	Updates       int64  `json:"updates"`
 }
 
-func (i *instance) do(method, path, user, body string, headers ...string) (*http.Response, reply, error) {
+func (i *instance) do(method, path, user, body string, headers ...string) (reply, error) {
 	request, err := http.NewRequestWithContext(i.t.Context(), method, i.url+path, strings.NewReader(body))
 	if err != nil {
-		return nil, reply{}, err
+		return reply{}, err
 	}
 	request.Header.Set("Drover-User", user)
 	for n := 0; n < len(headers); n += 2 {
@@ -192,37 +195,37 @@ func (i *instance) do(method, path, user, body string, headers ...string) (*http
 	}
 	response, err := i.client.Do(request)
 	if err != nil {
-		return nil, reply{}, err
+		return reply{}, err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, reply{}, err
+		return reply{}, err
 	}
-	var a reply
+	a := reply{status: response.StatusCode, header: response.Header}
 	if err := json.Unmarshal(text, &a); err != nil && len(bytes.TrimSpace(text)) != 2 { // ok
-		return nil, reply{}, fmt.Errorf("%s: %w", text, err)
+		return reply{}, fmt.Errorf("%s: %w", text, err)
 	}
-	return response, a, nil
+	return a, nil
 }
 
 const today = "2026-11-21"
 
 func (i *instance) add(user, id string, steps int, headers ...string) (int, reply) {
 	i.t.Helper()
-	response, a, err := i.do("POST", "/1/user/-/steps", user, fmt.Sprintf(`{"request_id": %q, "day": %q, "steps": %d}`, id, today, steps), headers...)
+	a, err := i.do("POST", "/1/user/-/steps", user, fmt.Sprintf(`{"request_id": %q, "day": %q, "steps": %d}`, id, today, steps), headers...)
 	if err != nil {
 		i.t.Error(err)
 		return 0, a
 	}
-	return response.StatusCode, a
+	return a.status, a
 }
 
 func (i *instance) get(path, user string) reply {
 	i.t.Helper()
-	response, a, err := i.do("GET", path, user, "")
-	if err != nil || response.StatusCode != http.StatusOK {
-		i.t.Fatal(path, response, err)
+	a, err := i.do("GET", path, user, "")
+	if err != nil || a.status != http.StatusOK {
+		i.t.Fatal(path, a, err)
 	}
 	return a
 }
@@ -318,12 +321,12 @@ func TestFrozenBucketIs421AndNothingIsWritten(t *testing.T) {
 				t.Fatal(status)
 			}
 			s.setState("alice", fence.Frozen)
-			response, a, err := i.do("POST", "/1/user/-/steps", "alice", `{"request_id": "b", "day": "2026-11-21", "steps": 7}`)
-			if err != nil || response.StatusCode != c.status {
-				t.Fatal(response, err)
+			a, err := i.do("POST", "/1/user/-/steps", "alice", `{"request_id": "b", "day": "2026-11-21", "steps": 7}`)
+			if err != nil || a.status != c.status {
+				t.Fatal(a, err)
 			}
-			if c.status == http.StatusMisdirectedRequest && (response.Header.Get("Drover-Map-Version") != "1" || a.Outcome != "not_committed") {
-				t.Errorf("%v, %+v", response.Header, a)
+			if c.status == http.StatusMisdirectedRequest && (a.header.Get("Drover-Map-Version") != "1" || a.Outcome != "not_committed") {
+				t.Errorf("%v, %+v", a.header, a)
 			}
 			if day := i.get("/1/user/-/steps/"+today, "alice"); day.Steps != c.total {
 				t.Errorf("%d steps, want %d", day.Steps, c.total)
@@ -345,7 +348,7 @@ func TestProfileIsReadYourWrites(t *testing.T) {
 					return
 				}
 				for k := range 3 {
-					_, p, err := instances[(n+k)%2].do("GET", "/1/user/-/profile", user, "")
+					p, err := instances[(n+k)%2].do("GET", "/1/user/-/profile", user, "")
 					if err != nil || p.LifetimeSteps != int64(n+1) {
 						t.Errorf("%s: wrote %d, read %d, %v", user, n+1, p.LifetimeSteps, err)
 						return
@@ -363,9 +366,9 @@ func TestNewerMapOfTheProxyIsWaitedFor(t *testing.T) {
 	hasty := s.start("legacy", fenceLibrary)
 	s.config.MapWait = 20 * time.Second
 	patient := s.start("legacy", fenceLibrary)
-	response, a, err := hasty.do("GET", "/1/user/-/profile", "alice", "", "Drover-Map-Version", "2")
-	if err != nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || a.Outcome != "not_committed" {
-		t.Fatal(response, err)
+	a, err := hasty.do("GET", "/1/user/-/profile", "alice", "", "Drover-Map-Version", "2")
+	if err != nil || a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" || a.Outcome != "not_committed" {
+		t.Fatal(a, err)
 	}
 	answered := make(chan int, 1)
 	go func() {
@@ -388,13 +391,13 @@ func TestRequestsUnderWayEndBeforeTheProgram(t *testing.T) {
 	i := s.start("legacy", fenceLibrary)
 	answered := make(chan int, 1)
 	go func() {
-		response, _, err := i.do("POST", "/1/user/-/steps?think_ms=2000", "alice", `{"request_id": "a", "day": "2026-11-21", "steps": 7}`)
+		a, err := i.do("POST", "/1/user/-/steps?think_ms=2000", "alice", `{"request_id": "a", "day": "2026-11-21", "steps": 7}`)
 		if err != nil {
 			t.Error(err)
 			answered <- 0
 			return
 		}
-		answered <- response.StatusCode
+		answered <- a.status
 	}()
 	// Until it holds its transaction open. InnoDB renews what it shows of
 	// transactions when nobody has looked for 100 ms.
@@ -432,18 +435,18 @@ func TestBadRequestsAreToldWhy(t *testing.T) {
 		{"POST", steps + "?think_ms=soon", "alice", `{"request_id": "a", "day": "2026-11-21", "steps": 1}`, 400},
 		{"GET", steps + "/yesterday", "alice", "", 400},
 	} {
-		response, _, err := i.do(c.method, c.path, c.user, c.body)
-		if err != nil || response.StatusCode != c.status {
-			t.Errorf("%s %s %.60s: %v, %v", c.method, c.path, c.body, response, err)
+		a, err := i.do(c.method, c.path, c.user, c.body)
+		if err != nil || a.status != c.status {
+			t.Errorf("%s %s %.60s: %v, %v", c.method, c.path, c.body, a, err)
 		}
 	}
-	response, _, err := i.do("GET", "/healthz", "", "")
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Error(response, err)
+	a, err := i.do("GET", "/healthz", "", "")
+	if err != nil || a.status != http.StatusOK {
+		t.Error(a, err)
 	}
-	response, _, err = i.do("GET", "/1/user/-/profile", "", "", "X-User-Id", "a job's")
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Error(response, err)
+	a, err = i.do("GET", "/1/user/-/profile", "", "", "X-User-Id", "a job's")
+	if err != nil || a.status != http.StatusOK {
+		t.Error(a, err)
 	}
 }
 
@@ -528,9 +531,9 @@ func BenchmarkRequests(b *testing.B) {
 					err = fmt.Errorf("status %d", status)
 				}
 			case 1:
-				_, _, err = i.do("GET", "/1/user/-/steps/"+today, user, "")
+				_, err = i.do("GET", "/1/user/-/steps/"+today, user, "")
 			default:
-				_, _, err = i.do("GET", "/1/user/-/profile", user, "")
+				_, err = i.do("GET", "/1/user/-/profile", user, "")
 			}
 			if err != nil {
 				b.Error(err)

@@ -51,7 +51,7 @@ func aptInstall(ctx context.Context, cache string, log func(string, ...any), pac
 	}
 	defer aptLock.Close()
 	log("installing %s with apt-get", strings.Join(packages, " and "))
-	command := exec.Command("/bin/sh", append([]string{"-c", aptScript, "drover-apt"}, packages...)...)
+	command := exec.CommandContext(context.WithoutCancel(ctx), "/bin/sh", append([]string{"-c", aptScript, "drover-apt"}, packages...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get install %s: %w\n%s", strings.Join(packages, " "), err, tail(output))

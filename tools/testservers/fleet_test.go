@@ -136,7 +136,7 @@ func TestSweepEndsWhatIsLeftWhenTheWatchdogWasKilledToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fleet.Close()
+	defer func() { _ = fleet.Close() }()
 	expectGone(t, owned)
 	if !alive(cache.PID()) || !exists(bystander.Dir()) {
 		t.Error("the sweep took a fleet whose owner is alive")

@@ -64,7 +64,7 @@ func makeFleetFolder(ctx context.Context, base string, keep bool) (dir string, o
 	}
 	defer func() {
 		if err != nil {
-			os.RemoveAll(dir)
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
 	for _, name := range []string{runFolder, portsFolder, serversFolder} {

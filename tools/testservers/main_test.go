@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	case "owner":
 		exitWith(ownFleet(context.Background()))
 	case "stranger":
-		io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "install":
 		exitWith(Install(context.Background(), func(format string, args ...any) { fmt.Printf(format+"\n", args...) }))
 	default:
@@ -73,7 +73,9 @@ func ownFleet(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	io.Copy(io.Discard, os.Stdin)
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return errors.Join(err, fleet.Close())
+	}
 	return fleet.Close()
 }
 
@@ -92,7 +94,7 @@ func startOwner(t *testing.T, environment ...string) (*exec.Cmd, ownedFleet) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { command.Process.Kill() })
+	t.Cleanup(func() { _ = command.Process.Kill() }) // most have ended
 	line, err := bufio.NewReader(output).ReadBytes('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +124,7 @@ func kill(t *testing.T, command *exec.Cmd) {
 	if err := command.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	command.Wait()
+	_ = command.Wait() // it says that it was killed
 }
 
 // eventually polls until the condition holds; what is not true within half a

@@ -319,7 +319,7 @@ func startOnTakenPort(t *testing.T, server *process) {
 			if stranger, err = net.Listen("tcp4", net.JoinHostPort(loopback, itoa(port))); err != nil {
 				return err
 			}
-			t.Cleanup(func() { stranger.Close() })
+			t.Cleanup(func() { _ = stranger.Close() })
 		}
 		return prepare(port)
 	}
@@ -345,7 +345,7 @@ func TestRestartWaitsForItsPort(t *testing.T) {
 	eventually(t, "a start fails for want of the port", func() bool {
 		return strings.Contains(server.logTail(0), server.taken)
 	})
-	stranger.Close()
+	_ = stranger.Close()
 	if err := <-restarted; err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (f *Fleet) reservePort(ctx context.Context) (int, error) {
 	defer baseLock.Close()
 
 	for range portTriesMax {
-		port, err := freePort()
+		port, err := freePort(ctx)
 		if err != nil {
 			continue
 		}
@@ -53,12 +53,13 @@ func (f *Fleet) reservePort(ctx context.Context) (int, error) {
 }
 
 // freePort returns a port on which it could listen a moment ago.
-func freePort() (int, error) {
+func freePort(ctx context.Context) (int, error) {
 	candidate := 0
 	if end := ephemeralStart(); end-portMin >= portRangeMin {
 		candidate = portMin + rand.IntN(end-portMin)
 	}
-	listener, err := net.Listen("tcp4", net.JoinHostPort(loopback, strconv.Itoa(candidate)))
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(candidate)))
 	if err != nil {
 		return 0, err
 	}

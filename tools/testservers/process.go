@@ -72,7 +72,7 @@ func (p *process) init(fleet *Fleet, name, dir string) error {
 type run struct {
 	pid       int
 	logOffset int64
-	life      context.Context  // ends once the process has been waited for
+	life      context.Context  //nolint:containedctx // the process's own: ends once it has been waited for
 	state     *os.ProcessState // set by then
 }
 
@@ -135,8 +135,11 @@ func (p *process) Stop() error {
 
 func (p *process) end(signal syscall.Signal) error {
 	r, err := p.current()
-	if err != nil {
+	if errors.Is(err, ErrNotRunning) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.signal(signal); err != nil {
 		return fmt.Errorf("end %s: %w", p.name, err)
@@ -255,8 +258,7 @@ func (p *process) launch(ctx context.Context) error {
 			continue
 		}
 		if !r.ended() {
-			err = fmt.Errorf("%w: %w", context.Cause(ctx), failure)
-			r.signal(syscall.SIGKILL)
+			err = errors.Join(fmt.Errorf("%w: %w", context.Cause(ctx), failure), r.signal(syscall.SIGKILL))
 			<-r.life.Done()
 		} else if p.taken != "" && strings.Contains(p.logTail(r.logOffset), p.taken) {
 			return fmt.Errorf("start %s on %s: %w", p.name, p.Addr(), errPortTaken)
@@ -297,9 +299,11 @@ func (p *process) execute() (*run, error) {
 	p.mu.run = r
 	p.mu.Unlock()
 	p.fleet.waits.Go(func() {
-		command.Wait()
+		_ = command.Wait() // who asks looks at the state
 		r.state = command.ProcessState
-		os.Remove(filepath.Join(p.fleet.dir, runFolder, strconv.Itoa(r.pid)))
+		// Gone already where the watchdog is at its work; left behind, it does no
+		// harm: a pid counts only with the fleet's folder in its command line.
+		_ = os.Remove(filepath.Join(p.fleet.dir, runFolder, strconv.Itoa(r.pid)))
 		die()
 	})
 	return r, nil
@@ -356,6 +360,7 @@ func allStopped(pid int) bool {
 // launcher makes the command that records itself in the run folder and then
 // becomes the program args[0].
 func (f *Fleet) launcher(args ...string) *exec.Cmd {
+	//nolint:noctx // a server outlives the call that starts it
 	command := exec.Command("/bin/sh", append([]string{"-c", launchScript, "drover-launch", filepath.Join(f.dir, runFolder)}, args...)...)
 	command.Env = f.binaries.environment()
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

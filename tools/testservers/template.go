@@ -140,7 +140,7 @@ func (f *Fleet) installSystemTables(ctx context.Context, dataDir string) error {
 	if err := command.Start(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { syscall.Kill(-command.Process.Pid, syscall.SIGKILL) })
+	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }) // it may just have ended
 	defer stop()
 	if err := command.Wait(); err != nil {
 		if ctx.Err() != nil {

@@ -75,12 +75,12 @@ func startWatchdog(dir string) (*watchdog, error) {
 // end lets the watchdog do its work, and waits for it. Its own failure does not
 // count: the caller looks at what is left.
 func (w *watchdog) end() {
-	w.pipe.Close()
-	w.command.Wait()
+	_ = w.pipe.Close()
+	_ = w.command.Wait()
 }
 
 func watchdogCommand(dir string) *exec.Cmd {
-	command := exec.Command("/bin/sh", "-c", watchdogScript, "drover-watchdog", dir)
+	command := exec.Command("/bin/sh", "-c", watchdogScript, "drover-watchdog", dir) //nolint:noctx // it outlives this process
 	command.Dir = "/"
 	// A session of its own: Ctrl-C and a closed terminal reach the owner alone.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -129,7 +129,7 @@ func sweepOne(dir string, kept bool) (gone bool, err error) {
 	}
 	defer owner.Close()
 	if kept {
-		os.Remove(filepath.Join(dir, keepFile))
+		_ = os.Remove(filepath.Join(dir, keepFile)) // most have none; one that stays keeps the folder, which is seen below
 	}
 	if err := watchdogCommand(dir).Run(); err != nil {
 		return false, fmt.Errorf("sweep %s: its servers did not end: %w", dir, err)

@@ -76,7 +76,7 @@ func (c *conns) closeIdle(now time.Time, idle time.Duration) {
 		if at == 0 || now.Sub(time.Unix(0, at)) < idle || unreadBytes(conn) {
 			continue
 		}
-		conn.Close() //nolint:errcheck // the server sees it closed
+		conn.Close() // the server sees it closed
 	}
 }
 
@@ -84,7 +84,7 @@ func (c *conns) closeAll() {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for conn := range c.open {
-		conn.Close() //nolint:errcheck // the server sees it closed
+		conn.Close() // the server sees it closed
 	}
 }
 

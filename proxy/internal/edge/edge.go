@@ -59,7 +59,7 @@ type Edge struct {
 	active   atomic.Int64 // requests whose passport is open
 	draining atomic.Bool
 	// over ends when requests under way are cut off.
-	over context.Context
+	over context.Context //nolint:containedctx // the edge's own, that no request's context ends
 	cut  context.CancelFunc
 }
 

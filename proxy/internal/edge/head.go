@@ -78,7 +78,7 @@ func (r *request) buildBase() {
 				forwardedHost = h.Value
 			}
 		default:
-			if owns, exact := r.edge.options.Finder.Owns(h.Name); owns && !(exact && r.trusted) {
+			if owns, exact := r.edge.options.Finder.Owns(h.Name); owns && (!exact || !r.trusted) {
 				continue
 			}
 		}

@@ -13,7 +13,6 @@ type conn struct {
 	net.Conn
 	raw    syscall.RawConn
 	reader *bufio.Reader
-	out    []byte // head and first bytes of a request, for one write
 	since  time.Time
 	reused bool
 }
@@ -26,7 +25,7 @@ func dial(ctx context.Context, address string, readerSize int) (*conn, error) {
 	}
 	raw, err := c.(*net.TCPConn).SyscallConn() //nolint:forcetypeassert // dialed as tcp
 	if err != nil {
-		c.Close() //nolint:errcheck // unused
+		c.Close()
 		return nil, err
 	}
 	return &conn{Conn: c, raw: raw, reader: bufio.NewReaderSize(c, readerSize)}, nil

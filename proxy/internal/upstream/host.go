@@ -100,7 +100,7 @@ func (h *host) discard(c *conn) {
 }
 
 func (h *host) close(c *conn) {
-	c.Close() //nolint:errcheck // nothing more is expected of it
+	c.Close() // nothing more is expected of it
 	h.conns.Dec()
 }
 

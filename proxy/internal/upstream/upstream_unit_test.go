@@ -33,8 +33,8 @@ func newBody(t *testing.T, text string, length int64, keep int) *Body {
 	t.Helper()
 	client, server := net.Pipe()
 	t.Cleanup(func() {
-		client.Close() //nolint:errcheck // a test's
-		server.Close() //nolint:errcheck // a test's
+		client.Close()
+		server.Close()
 	})
 	return NewBody(BodyOptions{
 		Source: strings.NewReader(text), Conn: server, Length: length, Limit: 1 << 20, KeepMax: keep, Idle: time.Second,
@@ -107,12 +107,12 @@ func TestPeekLeavesBytesAndSeesTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close() //nolint:errcheck // a test's
+	defer client.Close()
 	server, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close() //nolint:errcheck // a test's
+	defer server.Close()
 	raw, err := server.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestPeekLeavesBytesAndSeesTheEnd(t *testing.T) {
 		t.Fatalf("got %q, %v", b, err)
 	}
 	eventually(LookQuiet)
-	client.Close() //nolint:errcheck // the point of the test
+	client.Close() // the point of the test
 	eventually(LookClosed)
 }
 

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -16,10 +17,11 @@ const (
 
 // freeAddress returns an address of loopback on which nobody listened a moment
 // ago.
-func freeAddress() (string, error) {
+func freeAddress(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
 	for range portsMax {
 		address := fmt.Sprintf("127.0.0.1:%d", portMin+rand.IntN(portMax-portMin+1))
-		if listener, err := net.Listen("tcp4", address); err == nil {
+		if listener, err := lc.Listen(ctx, "tcp4", address); err == nil {
 			return address, listener.Close()
 		}
 	}

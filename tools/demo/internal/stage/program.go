@@ -40,7 +40,7 @@ func (s *Stage) start(name string, environment []string, args ...string) (*progr
 		return nil, err
 	}
 	defer log.Close()
-	command := exec.Command(args[0], args[1:]...)
+	command := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the call, and end is what ends it
 	command.Dir, command.Stdout, command.Stderr = s.Dir, log, log
 	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -50,8 +50,8 @@ func (s *Stage) start(name string, environment []string, args ...string) (*progr
 	p := &program{name: name, log: path, command: command, ended: make(chan struct{})}
 	err = s.watchdog.add(command.Process.Pid)
 	s.waits.Go(func() {
-		command.Wait() //nolint:errcheck // who asks looks at ProcessState
-		s.watchdog.drop(command.Process.Pid)
+		_ = command.Wait()                       // who asks looks at ProcessState
+		_ = s.watchdog.drop(command.Process.Pid) // a watchdog that is gone kills nobody
 		close(p.ended)
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *Stage) onFreePorts(ctx context.Context, count int, start func(ports []s
 		ports := make([]string, count)
 		for i := range ports {
 			var err error
-			if ports[i], err = freeAddress(); err != nil {
+			if ports[i], err = freeAddress(ctx); err != nil {
 				return nil, err
 			}
 		}

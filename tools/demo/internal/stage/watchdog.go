@@ -29,7 +29,7 @@ type watchdog struct {
 }
 
 func startWatchdog() (*watchdog, error) {
-	command := exec.Command("/bin/sh", "-c", watchdogScript, "drover-demo-watchdog")
+	command := exec.Command("/bin/sh", "-c", watchdogScript, "drover-demo-watchdog") //nolint:noctx // it outlives the demo and its context
 	command.Dir = "/"
 	// A session of its own: Ctrl-C and a closed terminal reach the demo alone.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -60,6 +60,6 @@ func (w *watchdog) tell(word string, pid int) error {
 }
 
 func (w *watchdog) end() {
-	w.pipe.Close()
+	_ = w.pipe.Close()
 	w.command.Wait() //nolint:errcheck // what it could not kill is gone already
 }

@@ -50,7 +50,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /1/user/-/steps", s.forUser(s.add))
 	mux.HandleFunc("GET /1/user/-/steps/{day}", s.forUser(s.day))
 	mux.HandleFunc("GET /1/user/-/profile", s.forUser(s.profile))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	return mux
 }
 
@@ -184,5 +184,5 @@ func reply(w http.ResponseWriter, status int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(text, '\n')) // a client that went away is nobody's error
+	_, _ = w.Write(append(text, '\n')) // a client that went away is nobody's error
 }

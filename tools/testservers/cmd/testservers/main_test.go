@@ -36,7 +36,7 @@ func TestRunPrintsServersThatAnswerUntilItIsInterrupted(t *testing.T) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		io.Copy(io.Discard, reader)
+		_, _ = io.Copy(io.Discard, reader)
 	}()
 	for _, key := range []string{"mariadb1 root", "mariadb1 app", "mariadb1 drover", "mariadb2 app"} {
 		ping(t, printed[key])
