@@ -10,6 +10,7 @@ import (
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/migrator/internal/preflight"
 	"drover/shardlib/fence"
 )
@@ -32,6 +33,13 @@ const (
 	CheckPrivileges = "migrator-privileges"
 	CheckAccounts   = "accounts-past-read-only"
 	CheckFollower   = "replication-account"
+)
+
+// A replica has copyTries times copyPause, 2 s, to catch up with the shard's
+// row before its copy is called another one.
+const (
+	copyTries = 40
+	copyPause = 50 * time.Millisecond
 )
 
 // inspection is one preflight: what it found, check by check.
@@ -240,19 +248,28 @@ func (i *inspection) replicaReadOnly(ctx context.Context) error {
 
 // copy: the fence and the journal come over by replication.
 func (i *inspection) copy(ctx context.Context) error {
-	want, err := shardRow(ctx, i.from)
-	if err != nil {
-		return err
-	}
-	got, err := shardRow(ctx, i.to)
-	if err != nil {
-		i.refuse(i.to, CheckCopy, "make the replica anew from a backup of the primary", "it has no copy of the fence: %s", err)
-		return nil
+	// A replica that is a little behind has an older row for a moment.
+	var want, got fence.Row
+	for tries := 0; ; tries++ {
+		var err error
+		if want, err = shardRow(ctx, i.from); err != nil {
+			return err
+		}
+		if got, err = shardRow(ctx, i.to); err != nil {
+			i.refuse(i.to, CheckCopy, "make the replica anew from a backup of the primary", "it has no copy of the fence: %s", err)
+			return nil
+		}
+		if got == want || tries == copyTries {
+			break
+		}
+		if err := machine.Pause(ctx, copyPause); err != nil {
+			return err
+		}
 	}
 	if got != want {
 		i.refuse(i.to, CheckCopy, "see that it follows this primary; make it anew from a backup if it does",
-			"its copy of the shard's row is %s, epoch %d, of server_id %d; the primary's is %s, epoch %d, of server_id %d",
-			got.State, got.Epoch, got.ServerID, want.State, want.Epoch, want.ServerID)
+			"its copy of the shard's row is %s, epoch %d, move_id %q, of server_id %d; the primary's is %s, epoch %d, move_id %q, of server_id %d",
+			got.State, got.Epoch, got.Token, got.ServerID, want.State, want.Epoch, want.Token, want.ServerID)
 	}
 	if _, err := journal.Open(i.to).List(ctx, true); err != nil {
 		i.refuse(i.to, CheckCopy, "make the replica anew from a backup of the primary", "it has no copy of the journal: %s", err)

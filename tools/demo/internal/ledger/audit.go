@@ -105,11 +105,10 @@ func (l *Ledger) auditUser(audit *Audit, user User, book *Book) {
 		asked[w.ID] = true
 		applied, there := book.Writes[w.ID]
 		same := there && applied == Applied{Date: l.days[w.Day], Steps: w.Steps}
-		switch {
-		case !w.acknowledged:
-			audit.Unknown++
-		default:
+		if w.acknowledged {
 			audit.Acknowledged++
+		} else {
+			audit.Unknown++
 		}
 		switch {
 		case there && !same:

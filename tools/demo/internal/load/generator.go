@@ -153,48 +153,38 @@ func (g *Generator) one(ctx context.Context, due time.Time) {
 	}
 }
 
-func (g *Generator) readDay(ctx context.Context, due time.Time, user ledger.User, day ledger.Day) {
-	floor, url := g.Ledger.Floor(user, day), g.URL+stepsPath+"/"+g.Ledger.Date(day)
-	a := send(ctx, g.client, http.MethodGet, url, user.ID(), nil)
-	ceiling := g.Ledger.Ceiling(user, day)
-	if ctx.Err() != nil {
-		return
-	}
-	p := Problem{Method: http.MethodGet, URL: url, User: user.ID()}
-	if !g.answered(a, due, p) {
-		return
-	}
-	var got struct {
-		Steps    int64 `json:"steps"`
-		Requests int64 `json:"requests"`
-	}
-	if err := a.decode(&got); err != nil {
-		g.failed(p, a, due, err.Error())
-		return
-	}
-	g.check(p, a, due, ledger.Check(floor, ledger.Sum{Writes: got.Requests, Steps: got.Steps}, ceiling))
+// shown is what an answer shows of a user's writes: of a day, or of all.
+type shown struct {
+	Steps    int64 `json:"steps"`
+	Requests int64 `json:"requests"`
+	Lifetime int64 `json:"lifetime_steps"`
+	Updates  int64 `json:"updates"`
 }
 
+func (g *Generator) readDay(ctx context.Context, due time.Time, user ledger.User, day ledger.Day) {
+	g.read(ctx, due, user, day, stepsPath+"/"+g.Ledger.Date(day), func(s shown) ledger.Sum { return ledger.Sum{Writes: s.Requests, Steps: s.Steps} })
+}
+
+// readProfile reads what the application caches.
 func (g *Generator) readProfile(ctx context.Context, due time.Time, user ledger.User) {
-	floor, url := g.Ledger.Floor(user, ledger.Lifetime), g.URL+"/1/user/-/profile"
-	a := send(ctx, g.client, http.MethodGet, url, user.ID(), nil)
-	ceiling := g.Ledger.Ceiling(user, ledger.Lifetime)
-	if ctx.Err() != nil {
+	g.read(ctx, due, user, ledger.Lifetime, "/1/user/-/profile", func(s shown) ledger.Sum { return ledger.Sum{Writes: s.Updates, Steps: s.Lifetime} })
+}
+
+// read reads, and checks what it is shown.
+func (g *Generator) read(ctx context.Context, due time.Time, user ledger.User, day ledger.Day, path string, sum func(shown) ledger.Sum) {
+	p := Problem{Method: http.MethodGet, URL: g.URL + path, User: user.ID()}
+	floor := g.Ledger.Floor(user, day)
+	a := send(ctx, g.client, p.Method, p.URL, p.User, nil)
+	ceiling := g.Ledger.Ceiling(user, day)
+	if ctx.Err() != nil || !g.answered(a, due, p) {
 		return
 	}
-	p := Problem{Method: http.MethodGet, URL: url, User: user.ID()}
-	if !g.answered(a, due, p) {
-		return
-	}
-	var got struct {
-		Steps   int64 `json:"lifetime_steps"`
-		Updates int64 `json:"updates"`
-	}
-	if err := a.decode(&got); err != nil {
+	var s shown
+	if err := a.decode(&s); err != nil {
 		g.failed(p, a, due, err.Error())
 		return
 	}
-	g.check(p, a, due, ledger.Check(floor, ledger.Sum{Writes: got.Updates, Steps: got.Steps}, ceiling))
+	g.check(p, a, due, ledger.Check(floor, sum(s), ceiling))
 }
 
 // Served is who answered a write.
@@ -216,36 +206,41 @@ func (g *Generator) write(ctx context.Context, due time.Time, user ledger.User, 
 	url, body := stepsURL(g.URL, pickThink(thinkShare)), stepsBody(w, g.Ledger.Date(day))
 	p := Problem{Method: http.MethodPost, URL: url, User: user.ID(), Request: w.ID}
 	for try := range tryMax {
-		a := send(ctx, g.client, http.MethodPost, url, user.ID(), body)
+		a := send(ctx, g.client, p.Method, url, p.User, body)
 		ceiling := g.Ledger.Ceiling(user, day)
 		if ctx.Err() != nil {
 			return Served{}, false
 		}
-		var fine bool
-		if try == 0 {
-			fine = g.answered(a, due, p)
-		} else {
-			g.tally.count(func(f *Figures) { f.Retries++ })
-			if fine = a.good(); !fine {
-				g.failed(p, a, due, "a second try of a write failed")
-			}
-		}
-		var got added
-		if fine {
-			if err := a.decode(&got); err != nil {
-				fine = false
-				g.failed(p, a, due, err.Error())
-			}
-		}
+		got, fine := g.added(a, due, p, try)
 		if fine {
 			g.Ledger.Acknowledge(w, got.Instance)
-			// The total counts its own steps; how many writes it is of, it does not say.
+			// Of how many writes the total is, the answer does not say.
 			g.check(p, a, due, ledger.Check(ledger.Sum{Steps: floor.Steps + w.Steps}, ledger.Sum{Steps: got.Total}, ledger.Sum{Steps: ceiling.Steps}))
 			return Served{Datacenter: got.Datacenter, Shard: got.Shard}, true
 		}
 		sleep(ctx, tryPause)
 	}
 	return Served{}, false
+}
+
+// added counts one try of a write, and says whether it was acknowledged.
+func (g *Generator) added(a answer, due time.Time, p Problem, try int) (got added, fine bool) {
+	if try == 0 {
+		fine = g.answered(a, due, p)
+	} else {
+		g.tally.count(func(f *Figures) { f.Retries++ })
+		if fine = a.good(); !fine {
+			g.failed(p, a, due, "a second try of a write failed")
+		}
+	}
+	if !fine {
+		return got, false
+	}
+	if err := a.decode(&got); err != nil {
+		g.failed(p, a, due, err.Error())
+		return got, false
+	}
+	return got, true
 }
 
 // Nobody sends a request without a user and returns the datacenter that it

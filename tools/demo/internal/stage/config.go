@@ -50,8 +50,8 @@ shards: %q
 account: {user: %s, password: %s}
 replication: {user: %s, password: %s}
 # A machine that everything runs on is slower than a datacenter: transactions
-# take longer, and so may the wait for them.
-move: {freeze_lock_max: 50ms, backoff_max: 500ms}
+# take longer, and so may the wait for them. Nobody waits seconds for a try.
+move: {freeze_lock_max: 50ms, backoff_max: 500ms, freeze_tries: 300}
 tables:
 %s`, mapFolder, shardsFile, testservers.AccountDrover, testservers.Password,
 		testservers.AccountReplica, testservers.Password, &tables)
@@ -89,7 +89,7 @@ datacenters:
     health: {path: /healthz}
 # The demo looks at the headers; an edge that clients see should not show them.
 expose_headers: true
-passport: {slow: 200ms}
+passport: {slow: 500ms}
 access_log: %q
 `, client, admin, s.path(mapFolder), s.path("proxy-map.yaml"), Source, quoted(s.Applications[Source]),
 		Target, quoted(s.Applications[Target]), s.LogPath("passports"))
