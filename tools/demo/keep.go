@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"drover/tools/demo/internal/stage"
@@ -19,26 +18,29 @@ func (s *show) keep(ctx context.Context) {
 	if len(s.singles) != 0 {
 		bucket = fmt.Sprint(s.singles[0])
 	}
-	s.screen.line(`
-Everything goes on, the load too. To try:
-
-   export M=%q
-   $M status
-   $M map show | head -20
-   $M bucket return %s          # bucket %[2]s goes back to %s; run it again, and it comes
-   $M shard promote %s --to %s  # the way back
-
-   curl -i -H 'X-User-Id: 17' %s/1/user/-/profile
-   curl -i -H 'X-User-Id: 17' -d '{"request_id":"mine-1","day":"%s","steps":100}' %[6]s/1/user/-/steps
-   curl %s/metrics | grep drover_proxy
-   curl %[8]s/map
-
-   applications in %s: %s; in %s: %s
-   logs, configurations and the map: %s
-
-Ctrl-C ends everything.`,
-		migrator, bucket, stage.Source, stage.Beta, stage.Source, s.stage.Proxy, s.ledger.Date(0), s.stage.Admin,
-		stage.Source, strings.Join(s.stage.Applications[stage.Source], ", "), stage.Target, strings.Join(s.stage.Applications[stage.Target], ", "),
-		filepath.Clean(s.stage.Dir))
+	proxy, today := s.stage.Proxy, s.ledger.Date(0)
+	for _, line := range []string{
+		"",
+		"Everything goes on, the load too. To try:",
+		"",
+		"   export M='" + migrator + "'",
+		"   $M status",
+		"   $M map history | head",
+		fmt.Sprintf("   $M bucket return %s              # bucket %s goes back to %s; once more, and it comes again", bucket, bucket, stage.Source),
+		fmt.Sprintf("   $M shard promote %s --to %s  # %s goes back", stage.Beta, stage.Source, stage.Beta),
+		"",
+		fmt.Sprintf(`   curl -i -H 'X-User-Id: you' -d '{"request_id":"mine-1","day":"%s","steps":100}' %s/1/user/-/steps`, today, proxy),
+		fmt.Sprintf("   curl -i -H 'X-User-Id: you' %s/1/user/-/profile", proxy),
+		fmt.Sprintf("   curl -s %s/metrics | grep drover_proxy_requests_total", s.stage.Admin),
+		fmt.Sprintf("   curl -s %s/map", s.stage.Admin),
+		"",
+		fmt.Sprintf("   applications in %s: %s", stage.Source, strings.Join(s.stage.Applications[stage.Source], ", ")),
+		fmt.Sprintf("   applications in %s: %s", stage.Target, strings.Join(s.stage.Applications[stage.Target], ", ")),
+		"   logs, configurations and the map: " + s.stage.Dir,
+		"",
+		"Ctrl-C ends everything.",
+	} {
+		s.screen.line("%s", line)
+	}
 	<-ctx.Done()
 }

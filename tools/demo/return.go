@@ -30,6 +30,10 @@ func (s *show) thereAndBack() act {
 				if err != nil || !returned {
 					return err
 				}
+				if len(s.usersOf[b]) == 0 {
+					bar.ok()
+					continue // a demo with few users has buckets without any
+				}
 				user := s.usersOf[b][0]
 				served, ok := s.users.Write(ctx, user)
 				if ctx.Err() != nil {

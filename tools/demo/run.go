@@ -28,11 +28,11 @@ func run(ctx context.Context, o options, screen *screen) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, set.Close())
-		if err == nil && o.work == "" {
-			err = set.Remove()
-		} else if ctx.Err() == nil {
-			screen.line("The logs are in %s.", filepath.Join(set.Dir, "logs"))
+		if o.work == "" && (err == nil || errors.Is(err, context.Canceled)) {
+			err = errors.Join(err, set.Remove())
+			return
 		}
+		screen.line("The logs are in %s.", filepath.Join(set.Dir, "logs"))
 	}()
 	screen.line("   migrator check passes, with %s", plural(set.Warnings, "warning"))
 	screen.line("   set up in %.0f s", time.Since(began).Seconds())

@@ -106,6 +106,9 @@ func Set(ctx context.Context, options Options) (_ *Stage, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
+			if options.Dir == "" && ctx.Err() != nil {
+				err = errors.Join(err, s.Remove()) // nobody wants the logs of what was interrupted
+			}
 		}
 	}()
 	if err := s.buildAndServe(ctx); err != nil {
