@@ -137,17 +137,30 @@ func (r *run) lockBound() string {
 // patienceMax bounds how long a change that harms nobody waits for its moment.
 const patienceMax = 10 * time.Minute
 
-// patiently repeats what failed for want of a lock, with growing pauses.
+// ErrBusy is returned when open transactions had the buckets' rows for as long
+// as patienceMax.
+var ErrBusy = errors.New("open transactions always had the buckets' rows; find the long ones (SHOW PROCESSLIST)")
+
+// patiently repeats what failed for want of a lock, with growing pauses, and
+// says so.
 func (r *run) patiently(ctx context.Context, f func() error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
+	tries := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := f()
 		if err != nil && !database.TimedOut(err) {
-			err = backoff.Permanent(err)
+			return struct{}{}, backoff.Permanent(err)
+		}
+		if tries++; err != nil {
+			r.report(Event{Move: r.move.Record.Move, State: r.move.State(),
+				Note: fmt.Sprintf("waiting, try %d: an open transaction has the buckets' rows", tries)})
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(patienceMax))
+	if err != nil && database.TimedOut(err) {
+		return fmt.Errorf("%w: %d tries in %s: %w", ErrBusy, tries, patienceMax, err)
+	}
 	return err
 }
 
