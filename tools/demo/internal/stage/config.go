@@ -49,9 +49,9 @@ func (s *Stage) writeMigratorConfig() error {
 shards: %q
 account: {user: %s, password: %s}
 replication: {user: %s, password: %s}
-# A machine that everything runs on is slower than a datacenter: transactions
-# take longer, and so may the wait for them. Nobody waits seconds for a try.
-move: {freeze_lock_max: 50ms, backoff_max: 500ms, freeze_tries: 300}
+# One machine for everything is slower than a datacenter: more tries are lost to
+# open transactions, and nobody who watches waits seconds for the next.
+move: {backoff_max: 500ms, freeze_tries: 300}
 tables:
 %s`, mapFolder, shardsFile, testservers.AccountDrover, testservers.Password,
 		testservers.AccountReplica, testservers.Password, &tables)
