@@ -168,6 +168,14 @@ func (r *rig) openMoves() []string {
 	return states
 }
 
+// version is the map's.
+func (r *rig) version() bucketmap.Version {
+	r.t.Helper()
+	snap, err := r.store.Load(r.t.Context())
+	must(r.t, err)
+	return snap.Version()
+}
+
 func TestMigratorKilledAtFiveStatesIsResumedFromTheCommandLine(t *testing.T) {
 	r := newRig(t)
 	stop := r.load()
@@ -187,6 +195,13 @@ func TestMigratorKilledAtFiveStatesIsResumedFromTheCommandLine(t *testing.T) {
 		if after[len(after)-1] != "soaking" {
 			t.Errorf("killed at %s and resumed: %s, want soaking", at, after[len(after)-1])
 		}
+	}
+	version := r.version()
+	r.migrator("bucket", "return", "2", "--dry-run")
+	r.migrator("bucket", "finish", "3", "--dry-run")
+	r.migrator("bucket", "move", "9", "--to", "gamma", "--dry-run")
+	if now := r.version(); now != version || len(r.openMoves()) != 5 {
+		t.Errorf("dry runs took the map from version %d to %d, and left %d moves open", version, now, len(r.openMoves()))
 	}
 	r.migrator("bucket", "return", "2")
 	r.migrator("bucket", "finish", "3")

@@ -126,13 +126,23 @@ func (a *app) bucketSoak() *cobra.Command {
 }
 
 func (a *app) bucketFinish() *cobra.Command {
-	return a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
+	return a.canDryRun(a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
 		func(ctx context.Context, engine *move.Engine, m *move.Move) error {
+			if a.dryRun {
+				if m.State() != move.Soaking {
+					return fmt.Errorf("%w: %s is %s: only what is soaking can be finished", errRefused, m.Record.Move, m.State())
+				}
+				if a.json() {
+					return a.printJSON(moveResult{Move: m.Record.Move, State: m.State(), Buckets: m.Buckets, From: m.From(), To: m.To(), DryRun: true})
+				}
+				a.printf("would purge the rows of buckets %s from %s for good; nothing was changed\n", m.Buckets, m.From())
+				return nil
+			}
 			if err := engine.Finish(ctx, m); err != nil {
 				return err
 			}
 			return a.printMove(moveResult{Move: m.Record.Move, State: m.State(), Buckets: m.Buckets, From: m.From(), To: m.To()})
-		})
+		}))
 }
 
 // onMove is a command on one open move, named by its id or by a bucket of it.
