@@ -10,9 +10,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"drover/bucketmap"
 )
@@ -84,4 +87,36 @@ func Pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// patienceMax bounds how long a change that harms nobody waits for its moment.
+const patienceMax = 10 * time.Minute
+
+// ErrBusy is returned when open transactions were in the way for as long as
+// patienceMax.
+var ErrBusy = errors.New("open transactions were always in the way; find the long ones (SHOW PROCESSLIST)")
+
+// Patiently calls f until it succeeds, or fails otherwise than for want of a
+// lock, with pauses that grow from first to most. waiting is told each try that
+// was in vain.
+func Patiently(ctx context.Context, first, most time.Duration, busy func(error) bool, waiting func(try int), f func() error) error {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = first, most
+	tries := 0
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		tries++
+		err := f()
+		switch {
+		case err == nil:
+		case busy(err):
+			waiting(tries)
+		default:
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(patienceMax))
+	if err != nil && busy(err) {
+		return fmt.Errorf("%w: %d tries in %s: %w", ErrBusy, tries, patienceMax, err)
+	}
+	return err
 }

@@ -44,3 +44,24 @@ func TestNamesDiffer(t *testing.T) {
 		t.Errorf("%s and %s, %v %v", a, b, err1, err2)
 	}
 }
+
+func TestPatienceEndsWithSuccessOrAnotherFailure(t *testing.T) {
+	locked, broken := errors.New("locked"), errors.New("broken")
+	busy := func(err error) bool { return errors.Is(err, locked) }
+	for _, end := range []error{nil, broken} {
+		calls, waits := 0, 0
+		err := Patiently(t.Context(), time.Microsecond, time.Millisecond, busy, func(try int) {
+			if waits++; try != waits {
+				t.Errorf("try %d told as %d", waits, try)
+			}
+		}, func() error {
+			if calls++; calls < 5 {
+				return locked
+			}
+			return end
+		})
+		if !errors.Is(err, end) || calls != 5 || waits != 4 {
+			t.Errorf("%v after %d calls and %d waits, want %v after 5 and 4", err, calls, waits, end)
+		}
+	}
+}

@@ -11,11 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"drover/bucketmap"
 	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -134,34 +133,12 @@ func (r *run) lockBound() string {
 	return database.WithinMillis(int(r.Limits.FreezeLock.Milliseconds()))
 }
 
-// patienceMax bounds how long a change that harms nobody waits for its moment.
-const patienceMax = 10 * time.Minute
-
-// ErrBusy is returned when open transactions had the buckets' rows for as long
-// as patienceMax.
-var ErrBusy = errors.New("open transactions always had the buckets' rows; find the long ones (SHOW PROCESSLIST)")
-
-// patiently repeats what failed for want of a lock, with growing pauses, and
-// says so.
+// patiently repeats what failed for want of a lock, and says that it waits.
 func (r *run) patiently(ctx context.Context, f func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
-	tries := 0
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := f()
-		if err != nil && !database.TimedOut(err) {
-			return struct{}{}, backoff.Permanent(err)
-		}
-		if tries++; err != nil {
-			r.report(Event{Move: r.move.Record.Move, State: r.move.State(),
-				Note: fmt.Sprintf("waiting, try %d: an open transaction has the buckets' rows", tries)})
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(patienceMax))
-	if err != nil && database.TimedOut(err) {
-		return fmt.Errorf("%w: %d tries in %s: %w", ErrBusy, tries, patienceMax, err)
-	}
-	return err
+	return machine.Patiently(ctx, r.Limits.Backoff, r.Limits.BackoffMax, database.TimedOut, func(try int) {
+		r.report(Event{Move: r.move.Record.Move, State: r.move.State(),
+			Note: fmt.Sprintf("waiting, try %d: an open transaction has the buckets' rows", try)})
+	}, f)
 }
 
 // resumeCopy returns the cursor of a copy that was begun, nil when none was.

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
@@ -241,22 +239,11 @@ func (r *run) lockBound() string {
 	return database.WithinMillis(int(r.Limits.FreezeLock.Milliseconds()))
 }
 
-// patiently repeats what failed for want of a lock, with growing pauses, for
-// as many tries as a freeze has.
+// patiently repeats what failed for want of a lock, and says that it waits. How
+// often a freeze may be tried has no part in it: this harms nobody.
 func (r *run) patiently(ctx context.Context, f func() error) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval, wait.MaxInterval = r.Limits.Backoff, r.Limits.BackoffMax
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := f()
-		switch {
-		case err == nil:
-		case database.TimedOut(err):
-			r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
-				Note: "an open transaction has the shard's row; trying again"})
-		default:
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(r.Limits.FreezeTries)), backoff.WithMaxElapsedTime(0))
-	return err
+	return machine.Patiently(ctx, r.Limits.Backoff, r.Limits.BackoffMax, database.TimedOut, func(try int) {
+		r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
+			Note: fmt.Sprintf("waiting, try %d: an open transaction has the shard's row", try)})
+	}, f)
 }
