@@ -29,13 +29,22 @@ func (s *Snapshot) Decide(user []byte) Decision {
 		return Decision{Datacenter: s.dflt.Datacenter, Reason: ReasonBadUser}
 	}
 	b := Bucket(user, s.buckets)
-	d := Decision{Bucket: b, HasBucket: true}
 	if len(s.whitelist) != 0 {
 		if dc, ok := s.whitelist[string(user)]; ok {
-			d.Datacenter, d.Reason = dc, ReasonWhitelist
-			return d
+			return Decision{Datacenter: dc, Reason: ReasonWhitelist, Bucket: b, HasBucket: true}
 		}
 	}
+	return s.DecideBucket(b)
+}
+
+// DecideBucket says to which datacenter a request goes of which the bucket is
+// known and the user is not; no whitelist can tell. A bucket that the map does
+// not have is a user that cannot be used. Otherwise it is like Decide.
+func (s *Snapshot) DecideBucket(b BucketID) Decision {
+	if uint64(b) >= uint64(s.buckets) {
+		return Decision{Datacenter: s.dflt.Datacenter, Reason: ReasonBadUser}
+	}
+	d := Decision{Bucket: b, HasBucket: true}
 	if home := s.homes[b]; home != 0 {
 		d.Datacenter, d.Reason = s.shards[home-1].Datacenter, ReasonBucket
 		return d

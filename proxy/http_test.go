@@ -35,7 +35,8 @@ func TestWhatCouldBeUnderstoodInTwoWaysIsRefusedAndTheConnectionClosed(t *testin
 		"bare carriage":      "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n",
 		"two hosts":          "GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n",
 		"no host":            "GET / HTTP/1.1\r\n\r\n",
-		"HTTP/2.0":           "GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+		"other host":         "GET http://h/ HTTP/1.1\r\nHost: i\r\n\r\n",
+		"empty host":         "GET / HTTP/1.1\r\nHost:\r\n\r\n",
 		"CONNECT":            "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
 		"no target":          "GET nothing HTTP/1.1\r\nHost: h\r\n\r\n",
 	} {
@@ -76,7 +77,7 @@ func TestTheTargetPassesByteForByte(t *testing.T) {
 	})))
 	c := r.dial()
 	for _, target := range []string{
-		"/", "/?", "/a?", "/a/../b", "/a//b/./c", "//x", "/%2F%2e%2E/%zz", "/a%20b?c=d%20e+f&&=", "/a;b=c?x?y#z", "/ä", "/a?b=\"c\"<>|",
+		"/", "/?", "/a?", "/a/../b", "/a//b/./c", "//x", "/%2F%2e%2E/%zz", "/a%20b?c=d%20e+f&&=", "/a;b=c?x?y", "/ä", "/a?b=\"c\"<>|",
 	} {
 		c.send("GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n")
 		if got, want := <-targets, "GET "+target+" HTTP/1.1"; got != want {
@@ -89,7 +90,7 @@ func TestTheTargetPassesByteForByte(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	r.want(c.response("OPTIONS"), 204, "")
-	c.send("GET http://example.com/a?b HTTP/1.1\r\nHost: other\r\n\r\n")
+	c.send("GET http://example.com/a?b HTTP/1.1\r\nHost: example.com\r\n\r\n")
 	if got := <-targets; got != "GET /a?b HTTP/1.1" {
 		t.Errorf("got %q", got)
 	}
@@ -120,12 +121,12 @@ func TestHeadersPassInOrderAndSpelling(t *testing.T) {
 		"Accept-Encoding:   gzip  \r\nConnection: x-conn, keep-alive\r\nX-Conn: gone\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: websocket\r\n" +
 		"Proxy-Connection: keep-alive\r\nProxy-Authorization: secret\r\n\r\n")
 	head := <-heads
-	want := "GET /x HTTP/1.1\r\nhOST: Example.COM:80\r\nx-lower: 1\r\nX-Twice: a\r\nCookie: a=1;b=2\r\nX-TWICE: b\r\nUser-Agent: \r\nAccept-Encoding: gzip\r\n"
-	want = strings.Replace(want, "hOST", "Host", 1)
+	want := "GET /x HTTP/1.1\r\nhOST: Example.COM:80\r\nx-lower: 1\r\nX-Twice: a\r\nCookie: a=1;b=2\r\nX-TWICE: b\r\nUser-Agent:\r\n" +
+		"Accept-Encoding:   gzip  \r\nConnection: TE\r\nTE: trailers\r\n"
 	if !strings.HasPrefix(head, want) {
 		t.Errorf("the application got\n%s\nwant it to begin with\n%s", head, want)
 	}
-	for _, gone := range []string{"gone", "Keep-Alive", "TE:", "Upgrade", "Proxy-", "secret"} {
+	for _, gone := range []string{"gone", "Keep-Alive", "Upgrade", "Proxy-", "secret"} {
 		if strings.Contains(head, gone) {
 			t.Errorf("%s reached the application:\n%s", gone, head)
 		}
@@ -193,11 +194,14 @@ func TestAnswersWithoutABody(t *testing.T) {
 
 func TestInterimAnswersAndAnswersOfHTTP10(t *testing.T) {
 	t.Parallel()
-	for name, x := range map[string]struct{ answer, body string }{
-		"100 before 200": {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"},
-		"until close":    {"HTTP/1.1 200 OK\r\n\r\nuntil the end", "until the end"},
-		"HTTP/1.0":       {"HTTP/1.0 200 OK\r\n\r\nuntil the end", "until the end"},
-		"extensions":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX-Trailer: z\r\n\r\n", "abc"},
+	for name, x := range map[string]struct {
+		answer, body string
+		interim      []int
+	}{
+		"103 before 200": {"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok", []int{103, 103}},
+		"until close":    {"HTTP/1.1 200 OK\r\n\r\nuntil the end", "until the end", nil},
+		"HTTP/1.0":       {"HTTP/1.0 200 OK\r\n\r\nuntil the end", "until the end", nil},
+		"extensions":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nX-Trailer: z\r\n\r\n", "abc", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,6 +213,9 @@ func TestInterimAnswersAndAnswersOfHTTP10(t *testing.T) {
 			c := r.dial()
 			for range 2 {
 				c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				for _, status := range x.interim {
+					r.want(c.response("GET"), status, "")
+				}
 				r.want(c.response("GET"), 200, x.body)
 			}
 		})
@@ -278,7 +285,7 @@ func TestAHeadOverTheLimitIs431(t *testing.T) {
 	}
 	c = r.dial()
 	c.send("GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("a:b\r\n", 300) + "\r\n")
-	if got := c.response("GET"); got.status != 400 {
+	if got := c.response("GET"); got.status != 431 {
 		t.Errorf("got %v", got)
 	}
 }

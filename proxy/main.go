@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"drover/internal/logging"
 	"drover/proxy/internal/config"
+	"drover/proxy/internal/restart"
 )
 
 func main() {
@@ -22,6 +24,30 @@ func main() {
 	}
 }
 
+// serve runs the proxy with what a process has: its signals, and sockets that a
+// new process can take over.
+func serve(cmd *cobra.Command, c *config.Config) error {
+	log, err := logging.New(cmd.ErrOrStderr(), c.Log.Level, c.Log.Format)
+	if err != nil {
+		return err
+	}
+	sockets, err := restart.New(restart.Options{
+		PIDFile: c.Restart.PIDFile, ReadyTimeout: c.Restart.ReadyTimeout, Log: log, Getenv: os.Getenv,
+	})
+	if err != nil {
+		return err
+	}
+	defer sockets.Stop()
+	reopen, again := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(reopen, syscall.SIGHUP)
+	signal.Notify(again, syscall.SIGUSR2)
+	defer signal.Stop(reopen)
+	defer signal.Stop(again)
+	return run(cmd.Context(), c, surroundings{
+		out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), sockets: sockets, reopen: reopen, restart: again,
+	})
+}
+
 func command() *cobra.Command {
 	var path string
 	runFrom := func(cmd *cobra.Command, _ []string) error {
@@ -29,17 +55,17 @@ func command() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return run(cmd.Context(), c, surroundings{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()})
+		return serve(cmd, c)
 	}
 	root := &cobra.Command{
 		Use: "proxy", Short: "Drover's edge: sends every request to the datacenter that holds its user's data",
 		Args: cobra.NoArgs, RunE: runFrom, SilenceUsage: true, SilenceErrors: true,
 	}
-	serve := &cobra.Command{
+	runs := &cobra.Command{
 		Use: "run", Short: "Serve until SIGTERM or SIGINT, then drain",
 		Args: cobra.NoArgs, RunE: runFrom,
 	}
-	for _, cmd := range []*cobra.Command{root, serve} {
+	for _, cmd := range []*cobra.Command{root, runs} {
 		cmd.Flags().StringVar(&path, "config", "", "the configuration `file` (wanted)")
 		if err := cmd.MarkFlagRequired("config"); err != nil {
 			panic(err) // the flag is there: the line before
@@ -56,6 +82,6 @@ func command() *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(serve, check)
+	root.AddCommand(runs, check)
 	return root
 }

@@ -15,11 +15,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -45,6 +47,11 @@ type Options struct {
 	// Token, when not empty, is wanted of every request but those to /healthz
 	// and /readyz.
 	Token string
+	// TLS, when not nil, is spoken. One that wants clients' certificates makes
+	// a token unnecessary.
+	TLS *tls.Config
+	// Open opens the listener; nil: a new one. It is for who inherits it.
+	Open func(network, address string) (net.Listener, error)
 	// Gatherer is shown at /metrics; nil shows none.
 	Gatherer prometheus.Gatherer
 	// Ready says why the program is not ready; nil is ready. A nil func is
@@ -66,10 +73,19 @@ func Listen(ctx context.Context, options Options) (*Server, error) {
 	if address == "" {
 		address = DefaultListen
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", address)
+	open := options.Open
+	if open == nil {
+		open = func(network, address string) (net.Listener, error) {
+			var lc net.ListenConfig
+			return lc.Listen(ctx, network, address)
+		}
+	}
+	listener, err := open("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the admin server on %s: %w", address, err)
+	}
+	if options.TLS != nil {
+		listener = tls.NewListener(listener, options.TLS)
 	}
 	return &Server{
 		listener: listener,
@@ -116,6 +132,11 @@ func newHandler(options Options) http.Handler {
 	if options.Gatherer != nil {
 		closed.Handle("GET /metrics", promhttp.HandlerFor(options.Gatherer, promhttp.HandlerOpts{}))
 	}
+	closed.HandleFunc("GET /debug/pprof/", pprof.Index)
+	closed.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	closed.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	closed.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	closed.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	for pattern, handler := range options.Handlers {
 		closed.Handle(pattern, http.MaxBytesHandler(handler, bodyBytesMax))
 	}

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"strconv"
 
-	"github.com/valyala/fasthttp"
-
 	"drover/bucketmap"
-	"drover/proxy/internal/identity"
-	"drover/proxy/internal/metrics"
-	"drover/proxy/internal/upstream"
+	"drover/proxy/internal/http1"
 )
 
 // The headers that the edge adds, for the application and, with
@@ -20,107 +16,186 @@ const (
 	headerDatacenter = "Drover-Datacenter"
 	headerRoute      = "Drover-Route"
 	headerMapVersion = "Drover-Map-Version"
-
-	headerPrefix = "drover-"
-	via          = "drover"
 )
 
-// hopByHop are the headers of a connection, in lower case. Content-Length and
-// Host are never taken for one, whatever Connection says.
-var hopByHop = map[string]bool{
-	"connection": true, "keep-alive": true, "proxy-connection": true, "te": true, "trailer": true,
-	"transfer-encoding": true, "upgrade": true, "proxy-authorization": true,
-	"expect": true, // answered by the server already
+// forwarded is what a trusted peer says of who was before it.
+type forwarded struct {
+	chain, via, rfc []byte // lists, in the order of the lines
+	proto, host     []byte
 }
 
 // buildBase builds the head that goes upstream, but for what depends on the
 // decision: the lines as they came, in their order, less those of the
-// connection and those that are the edge's to say.
+// connection and those that are the edge's to say. Lines that follow one
+// another are copied as one.
 func (r *request) buildBase() {
-	b := r.base[:0]
-	b = append(b, r.ctx.Method()...)
+	h := r.head
+	b := append(r.base[:0], h.Method...)
 	b = append(b, ' ')
-	b = append(b, r.target...)
+	b = append(b, h.Path...)
 	b = append(b, " HTTP/1.1\r\n"...)
-	var forwardedFor, forwardedProto, forwardedHost, viaBefore, host []byte
-	if len(r.host) != 0 {
-		host = r.host
-		b = appendLine(b, "Host", host)
+	absolute := len(h.Path) != len(h.Target) // its authority is the host
+	if absolute {
+		b = appendLine(b, "Host", h.Host)
 	}
-	named := r.namedByConnection()
-	var lower [64]byte
-	for _, h := range r.headers {
-		name := lowerName(lower[:0], h.Name)
-		switch {
-		case string(name) == "host":
-			if host == nil {
-				host = h.Value
-				b = appendLine(b, "Host", host)
-			}
+	var before forwarded
+	from, to := 0, 0 // of the run of lines to copy
+	for i, l := range h.Lines {
+		if !r.passes(i, l.Kind, absolute, &before) {
 			continue
-		case string(name) == "content-length":
-		case hopByHop[string(name)], named && r.connectionNames(name), isDrover(name):
-			continue
-		case string(name) == "via":
-			viaBefore = appendList(viaBefore, h.Value)
-			continue
-		case bytes.HasPrefix(name, []byte("x-forwarded-")), string(name) == "forwarded", string(name) == "x-real-ip":
-			if !r.trusted {
-				continue
-			}
-			switch string(name) {
-			case "x-forwarded-for":
-				forwardedFor = appendList(forwardedFor, h.Value)
-				continue
-			case "x-forwarded-proto":
-				forwardedProto = h.Value
-			case "x-forwarded-host":
-				forwardedHost = h.Value
-			}
-		default:
-			if owns, exact := r.edge.options.Finder.Owns(h.Name); owns && (!exact || !r.trusted) {
-				continue
-			}
 		}
-		b = append(b, h.Name...)
-		b = append(b, ':', ' ')
-		b = append(b, h.Value...)
-		b = append(b, '\r', '\n')
+		if l.Start != to {
+			b = append(b, h.Head[from:to]...)
+			from = l.Start
+		}
+		to = l.End
 	}
-	if host == nil { // HTTP/1.0 without one; 1.1 wants the line
+	b = append(b, h.Head[from:to]...)
+	if len(h.Host) == 0 { // HTTP/1.0 without one; 1.1 wants the line
 		b = append(b, "Host:\r\n"...)
 	}
-	if r.length < 0 {
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	}
-	b = append(b, "X-Forwarded-For: "...)
-	if len(forwardedFor) != 0 {
-		b = append(b, forwardedFor...)
-		b = append(b, ',', ' ')
-	}
-	b = r.peer.AppendTo(b)
-	b = append(b, '\r', '\n')
-	if forwardedProto == nil {
-		b = append(b, "X-Forwarded-Proto: http\r\n"...)
-	}
-	if forwardedHost == nil && len(host) != 0 {
-		b = appendLine(b, "X-Forwarded-Host", host)
-	}
-	b = append(b, "Via: "...)
-	if len(viaBefore) != 0 {
-		b = append(b, viaBefore...)
-		b = append(b, ',', ' ')
-	}
-	b = append(b, r.ctx.Request.Header.Protocol()[len("HTTP/"):]...)
-	b = append(b, " "+via+"\r\n"...)
-	r.base = b
+	b = r.appendConnection(b)
+	r.base = r.appendForwarded(b, &before)
 }
 
-// head is upstream.Request's Head.
-func (r *request) head(dst []byte, datacenter bucketmap.Datacenter) []byte {
+// passes says whether a line goes upstream as it came. What is a list to which
+// the edge adds is noted instead.
+func (r *request) passes(i int, kind http1.Kind, absolute bool, before *forwarded) bool {
+	h := r.head
+	f := &h.Fields[i]
+	switch kind {
+	case http1.Other, http1.Authorization, http1.Cookie, http1.UserAgent, http1.Referer, http1.ContentType:
+		if owns, exact := r.edge.options.Finder.Owns(f.Name); owns {
+			return exact && r.peer.trusted // whatever Connection says
+		}
+		return !h.Named(f.Name)
+	case http1.Host:
+		return !absolute
+	case http1.ContentLength:
+		return true
+	case http1.Expect, http1.Trailer:
+		return !h.Named(f.Name)
+	case http1.Traceparent:
+		return r.edge.options.Tracer == nil && !h.Named(f.Name)
+	case http1.Via:
+		before.via = appendList(before.via, f.Value)
+		return false
+	case http1.XForwardedFor:
+		if r.peer.trusted {
+			before.chain = appendList(before.chain, f.Value)
+		}
+		return false
+	case http1.Forwarded:
+		if r.peer.trusted && r.edge.options.Forwarding != ForwardX {
+			before.rfc = appendList(before.rfc, f.Value)
+			return false
+		}
+		return r.peer.trusted
+	case http1.XForwardedProto:
+		before.proto = f.Value
+		return r.peer.trusted
+	case http1.XForwardedHost:
+		before.host = f.Value
+		return r.peer.trusted
+	case http1.XForwarded, http1.XRealIP:
+		return r.peer.trusted
+	case http1.TransferEncoding, http1.Connection, http1.KeepAlive, http1.ProxyConnection, http1.ProxyAuthorization,
+		http1.TE, http1.Upgrade, http1.HTTP2Settings, http1.Drover:
+		return false
+	default:
+		return false
+	}
+}
+
+// upgrades says whether the request asks for another protocol that may pass.
+// h2c may not: what came behind it would go unseen.
+func (r *request) upgrades() bool {
+	h := r.head
+	return h.Protocol != nil && h.Length == 0 && !http1.HasToken(h.Protocol, "h2c")
+}
+
+// appendConnection appends what the edge's own connection needs.
+func (r *request) appendConnection(b []byte) []byte {
+	if r.head.Length < 0 {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	switch upgrade := r.upgrades(); {
+	case upgrade:
+		b = append(b, "Connection: Upgrade\r\n"...)
+		b = appendLine(b, "Upgrade", r.head.Protocol)
+	case r.head.Trailers:
+		b = append(b, "Connection: TE\r\nTE: trailers\r\n"...)
+	}
+	return b
+}
+
+// appendForwarded appends who the client is, behind what a trusted peer said.
+func (r *request) appendForwarded(b []byte, before *forwarded) []byte {
+	o := &r.edge.options
+	host := r.head.Host
+	if !r.peer.trusted {
+		before.proto, before.host = nil, nil
+	}
+	if o.Forwarding != ForwardRFC {
+		b = append(b, "X-Forwarded-For: "...)
+		if len(before.chain) != 0 {
+			b = append(append(b, before.chain...), ", "...)
+		}
+		b = append(append(b, r.peer.text...), "\r\n"...)
+		if before.proto == nil {
+			b = append(append(append(b, "X-Forwarded-Proto: "...), r.peer.scheme...), "\r\n"...)
+		}
+		if before.host == nil && len(host) != 0 {
+			b = appendLine(b, "X-Forwarded-Host", host)
+		}
+	}
+	if o.Forwarding != ForwardX {
+		b = append(b, "Forwarded: "...)
+		if len(before.rfc) != 0 {
+			b = append(append(b, before.rfc...), ", "...)
+		}
+		b = r.appendForwardedNode(b)
+	}
+	if o.Via != "" || before.via != nil {
+		b = append(b, "Via: "...)
+		b = append(b, before.via...)
+		if o.Via != "" {
+			if before.via != nil {
+				b = append(b, ", "...)
+			}
+			b = append(b, '1', '.', '0'+byte(r.head.Minor), ' ')
+			b = append(b, o.Via...)
+		}
+		b = append(b, "\r\n"...)
+	}
+	if o.Tracer != nil {
+		b = append(b, "traceparent: "...)
+		b = append(r.span.Header(b), "\r\n"...)
+	}
+	return b
+}
+
+// appendForwardedNode appends this hop in the form of RFC 7239.
+func (r *request) appendForwardedNode(b []byte) []byte {
+	if bytes.IndexByte(r.peer.text, ':') >= 0 {
+		b = append(append(append(b, `for="[`...), r.peer.text...), `]"`...)
+	} else {
+		b = append(append(b, "for="...), r.peer.text...)
+	}
+	b = append(append(b, ";proto="...), r.peer.scheme...)
+	if len(r.head.Host) != 0 {
+		b = append(append(append(b, `;host="`...), r.head.Host...), '"')
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendHead is upstream.Request's Head.
+func (r *request) appendHead(dst []byte, datacenter bucketmap.Datacenter) []byte {
 	dst = append(dst, r.base...)
 	if r.decision.HasBucket {
-		dst = appendLine(dst, headerUser, r.user)
+		if len(r.found.User) != 0 {
+			dst = appendLine(dst, headerUser, r.found.User)
+		}
 		dst = appendNumber(dst, headerBucket, uint64(r.decision.Bucket))
 	}
 	dst = appendString(dst, headerDatacenter, string(datacenter))
@@ -129,54 +204,15 @@ func (r *request) head(dst []byte, datacenter bucketmap.Datacenter) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// reason returns why a request is sent to a datacenter.
-func (r *request) reason(datacenter bucketmap.Datacenter) string {
-	if datacenter != r.decision.Datacenter {
-		return metrics.ReasonFailover
-	}
-	return r.decision.Reason.String()
-}
-
-// namedByConnection says whether some Connection header names a header.
-func (r *request) namedByConnection() bool {
-	for _, h := range r.headers {
-		if identity.EqualFold(h.Name, fasthttp.HeaderConnection) &&
-			!identity.EqualFold(h.Value, "keep-alive") && !identity.EqualFold(h.Value, "close") {
-			return true
-		}
-	}
-	return false
-}
-
-// connectionNames says whether a header, in lower case, belongs to the
-// connection because Connection names it.
-func (r *request) connectionNames(name []byte) bool {
-	for _, h := range r.headers {
-		if upstream.HasToken(h.Name, h.Value, "connection", string(name)) {
-			return true
-		}
-	}
-	return false
-}
-
-// isDrover says whether a name, in lower case, is one of the edge's own, in any
-// spelling that some application server takes for it.
-func isDrover(name []byte) bool {
-	if len(name) < len(headerPrefix) {
+// passesTrailer is upstream.Request's Trailer: fields that would say something
+// of framing, routing or who the user is never come from behind a body (RFC
+// 9110, 6.5.1).
+func (r *request) passesTrailer(f http1.Field, kind http1.Kind) bool {
+	if kind != http1.Other {
 		return false
 	}
-	sep := name[len(headerPrefix)-1]
-	return string(name[:len(headerPrefix)-1]) == headerPrefix[:len(headerPrefix)-1] && (sep == '-' || sep == '_')
-}
-
-func lowerName(dst, name []byte) []byte {
-	for _, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
-	}
-	return dst
+	owns, _ := r.edge.options.Finder.Owns(f.Name)
+	return !owns && !r.head.Named(f.Name)
 }
 
 func appendList(list, value []byte) []byte {

@@ -2,17 +2,17 @@ package edge
 
 import (
 	"context"
-	"io"
 	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"drover/bucketmap"
-	"drover/proxy/internal/identity"
+	"drover/proxy/internal/http1"
 	"drover/proxy/internal/metrics"
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/routing"
+	"drover/proxy/internal/upstream"
 )
 
 // An application that finds itself not the home of a bucket, or the bucket
@@ -40,12 +40,13 @@ const (
 // isMisdirected says whether the answer is the application's "not here". A 421
 // without a version of the map is the application's own affair.
 func (r *request) isMisdirected() bool {
-	if r.answer.Status != fasthttp.StatusMisdirectedRequest {
+	h := r.answer.Head
+	if h.Status != fasthttp.StatusMisdirectedRequest {
 		return false
 	}
-	for name, value := range r.ctx.Response.Header.All() {
-		if identity.EqualFold(name, headerMapVersion) {
-			_, err := strconv.ParseUint(string(value), 10, 64)
+	for i, l := range h.Lines {
+		if l.Kind == http1.Drover && http1.EqualFold(h.Fields[i].Name, "drover-map-version") {
+			_, err := strconv.ParseUint(string(h.Fields[i].Value), 10, 64)
 			return err == nil
 		}
 	}
@@ -56,14 +57,14 @@ func (r *request) isMisdirected() bool {
 // again; else it is answered.
 func (r *request) reroute() bool {
 	e := r.edge
-	if !r.body.Replayable() {
+	if r.exchange.StopSending(); !r.body.Replayable() {
 		e.options.Metrics.Reroute(metrics.RerouteBody)
 		r.passport.End = passport.EndMisdirected
 		r.respond()
 		return false
 	}
-	io.CopyN(io.Discard, r.answer, misdirectedBytesMax) //nolint:errcheck // Close knows whether it was all
-	r.answer.Close()                                    //nolint:errcheck // never fails
+	r.answer.Discard(misdirectedBytesMax)
+	r.answer.Close()
 	r.answer = nil
 	r.passport.Stamp(passport.Rerouting)
 	now := time.Now()
@@ -80,7 +81,10 @@ func (r *request) reroute() bool {
 		return false
 	}
 	r.passport.Reroutes++
-	r.body.Rewind()
+	if !r.body.Rewind() {
+		r.failed(&upstream.Error{Kind: upstream.KindBody, Datacenter: r.decision.Datacenter, Err: r.body.Err()})
+		return false
+	}
 	if r.waitChange(now) {
 		e.options.Metrics.Reroute(metrics.RerouteNewMap)
 	} else {
@@ -107,8 +111,10 @@ func (r *request) waitChange(now time.Time) bool {
 	if r.lastTry {
 		until = r.rerouteEnd
 	}
-	ctx, cancel := context.WithDeadline(r.edge.over, until)
+	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
+	r.leash.OnGone(cancel)
+	defer r.leash.OnGone(nil)
 	version := r.snapshot.Version()
 	for {
 		next, err := r.edge.options.Table.WaitNewer(ctx, version)
@@ -127,7 +133,11 @@ func (r *request) changed(next *bucketmap.Snapshot) bool {
 	if !r.decision.HasBucket {
 		return next.Default().Datacenter != r.decision.Datacenter
 	}
-	return next.Decide(r.user) != r.decision ||
+	again := next.Decide(r.found.User)
+	if r.found.HasBucket {
+		again = next.DecideBucket(r.found.Bucket)
+	}
+	return again != r.decision ||
 		routing.RouteOf(next, r.decision.Bucket) != routing.RouteOf(r.snapshot, r.decision.Bucket)
 }
 

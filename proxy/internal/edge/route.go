@@ -2,11 +2,11 @@ package edge
 
 import (
 	"errors"
-	"syscall"
 	"time"
 
 	"drover/bucketmap"
 	"drover/proxy/internal/hold"
+	"drover/proxy/internal/metrics"
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/upstream"
 )
@@ -15,14 +15,9 @@ import (
 func (r *request) route() {
 	e := r.edge
 	r.buildBase()
-	r.body = upstream.NewBody(upstream.BodyOptions{
-		Source: r.ctx.RequestBodyStream(), Conn: r.ctx.Conn(), Length: r.length, Limit: e.options.Limits.Body,
-		KeepMax: e.options.ReplayBuffer, Idle: e.options.Timeouts.Idle, Deadline: r.deadline,
-	})
-	r.up.Head, r.up.Body, r.up.Gate = r.head, r.body, r
-	r.up.IsHead, r.up.Idempotent = r.ctx.IsHead(), idempotent(r.passport.Method)
-	r.up.Client, r.up.Header = r.ctx.Conn(), &r.ctx.Response.Header
-	r.up.Deadline, r.up.Passport = r.deadline, r.passport
+	r.up.IsHead, r.up.Idempotent = r.passport.Method == "HEAD", idempotent(r.passport.Method)
+	r.up.Upgrade = r.upgrades()
+	r.up.Deadline = r.deadline
 	for {
 		r.passport.Stamp(passport.Deciding)
 		r.snapshot = e.options.Table.Current()
@@ -39,7 +34,7 @@ func (r *request) route() {
 			return
 		case waitOver:
 		}
-		answer, err := e.options.Fleet.Do(e.over, r.decision.Datacenter, &r.up)
+		answer, err := r.exchange.Do(r.decision.Datacenter, &r.up)
 		if errors.Is(err, upstream.ErrMapChanged) {
 			continue
 		}
@@ -61,16 +56,39 @@ func (r *request) route() {
 	}
 }
 
+// respond passes the answer on.
+func (r *request) respond() {
+	r.passport.Stamp(passport.Responding)
+	r.passport.Status = r.answer.Head.Status
+	if r.passport.End == "" {
+		r.passport.End = passport.EndAnswered
+	}
+	r.client.respond()
+	r.answer.Close()
+	r.answer = nil
+}
+
 // decide asks the map.
 func (r *request) decide() {
-	if r.userErr != nil {
+	switch {
+	case r.userErr != nil:
 		r.decision = bucketmap.Decision{Datacenter: r.snapshot.Default().Datacenter, Reason: bucketmap.ReasonBadUser}
-	} else {
-		r.decision = r.snapshot.Decide(r.user)
+	case r.found.HasBucket:
+		r.decision = r.snapshot.DecideBucket(r.found.Bucket)
+	default:
+		r.decision = r.snapshot.Decide(r.found.User)
 	}
-	p := r.passport
+	p := &r.passport
 	p.Bucket, p.HasBucket = r.decision.Bucket, r.decision.HasBucket
 	p.Datacenter, p.Reason, p.MapVersion = r.decision.Datacenter, r.decision.Reason.String(), r.snapshot.Version()
+}
+
+// reason returns why a request is sent to a datacenter.
+func (r *request) reason(datacenter bucketmap.Datacenter) string {
+	if datacenter != r.decision.Datacenter {
+		return metrics.ReasonFailover
+	}
+	return r.decision.Reason.String()
 }
 
 // wait is how a request goes on after asking for a hold.
@@ -96,7 +114,7 @@ func (r *request) hold() wait {
 	r.passport.Stamp(passport.Holding)
 	outcome := holds.Wait(hold.Ticket{
 		Bucket: r.decision.Bucket, Snapshot: r.snapshot, Entered: r.entered, MapOnly: rerouted,
-		Bytes: int64(len(r.base)), Gone: r.clientGone,
+		Bytes: int64(len(r.base)), Gone: r.leash.IsCut, Notify: r.leash.OnGone,
 	})
 	if rerouted { // the hold has a bound of its own
 		r.rerouteEnd = r.rerouteEnd.Add(time.Since(begun))
@@ -114,20 +132,15 @@ func (r *request) hold() wait {
 	}
 }
 
-// clientGone looks at the client's connection without reading from it.
-func (r *request) clientGone() bool {
-	conn, ok := r.ctx.Conn().(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := conn.SyscallConn()
-	return err != nil || upstream.Peek(raw) == upstream.LookClosed
-}
-
-// gone ends a request whose client is gone.
+// gone ends a request whose client is gone, or which the edge cut off.
 func (r *request) gone() {
-	r.passport.End, r.passport.Status = passport.EndClientGone, 0
-	r.ctx.SetConnectionClose()
+	end, who := passport.EndClientGone, passport.WhoClient
+	if r.edge.over.Load() {
+		end, who = passport.EndShuttingDown, passport.WhoDrain
+	}
+	r.passport.Fail(end, who)
+	r.passport.Status = 0
+	r.client.refused(refusal{close: true}, nil)
 }
 
 // idempotent are the methods that may be sent twice (RFC 9110, 9.2.2).

@@ -1,157 +1,133 @@
 package edge
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net"
+	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
-	"drover/proxy/internal/identity"
-	"drover/proxy/internal/passport"
+	"drover/proxy/internal/listen"
+	"drover/proxy/internal/metrics"
 )
 
-// Server serves an edge's clients on one listener.
+// Server serves an edge's clients on a set of listeners.
 type Server struct {
-	edge     *Edge
-	http     *fasthttp.Server
-	listener *listener
-	conns    *conns
+	edge  *Edge
+	set   *listen.Set
+	conns sync.WaitGroup
+	ended chan struct{} // once Serve has
 }
 
-// workerIdleMax is how long an idle goroutine of the server stays.
-const workerIdleMax = 10 * time.Second
-
-// writeBufferBytes is of each connection's answers: most fit.
-const writeBufferBytes = 8 << 10 // × 10,000 connections = 80 MiB
-
-// NewServer returns a server for the clients of l.
-func NewServer(e *Edge, l *net.TCPListener) *Server {
-	s := &Server{edge: e, listener: newListener(l), conns: newConns(e.options.Metrics.ClientConns)}
-	s.http = &fasthttp.Server{
-		Handler:        e.Handle,
-		ErrorHandler:   e.unreadable,
-		HeaderReceived: headerReceived,
-		ExpectHandler:  e.expected,
-		ConnState:      s.conns.changed,
-		Logger:         quietLogger{e.options.Log},
-		Concurrency:    e.options.Limits.Connections,
-
-		ReadBufferSize:        e.options.Limits.HeaderBytes,
-		WriteBufferSize:       writeBufferBytes,
-		ReadTimeout:           e.options.Timeouts.Header, // of the head; the body has its own deadlines
-		WriteTimeout:          e.options.Timeouts.Idle,
-		IdleTimeout:           e.options.Timeouts.KeepAlive,
-		MaxIdleWorkerDuration: workerIdleMax,
-		TCPKeepalive:          true,
-
-		// The bytes of a message pass as they came.
-		NoDefaultServerHeader:         true,
-		NoDefaultDate:                 true,
-		NoDefaultContentType:          true,
-		DisableHeaderNamesNormalizing: true,
-		DisablePreParseMultipartForm:  true,
-		SecureErrorLogMessage:         true,
-
-		StreamRequestBody: true,
-		// How much of a body the server reads before the handler runs, despite
-		// its name: with more, the handler would wait for a slow client's first
-		// 8 KiB. The limit itself is the body's.
-		MaxRequestBodySize: 1,
-	}
-	return s
+// NewServer returns a server for the clients of set.
+func NewServer(e *Edge, set *listen.Set) *Server {
+	return &Server{edge: e, set: set, ended: make(chan struct{})}
 }
 
-// Addr returns the address that the server listens on.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
-
-// Serve serves until Drain closes the listener, and returns nil then.
+// Serve serves until Drain stops the listeners and every connection has ended,
+// and returns nil then.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.listener); err != nil && !errors.Is(err, net.ErrClosed) {
+	err := s.set.Serve(s.accept)
+	close(s.ended)
+	s.conns.Wait()
+	if err != nil {
 		return fmt.Errorf("serve clients: %w", err)
 	}
 	return nil
 }
 
-// headerReceived makes the server see Expect in any spelling: with header
-// names left as they came it looks for one only.
-func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	for raw := h.RawHeaders(); len(raw) != 0; {
-		var line []byte
-		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
-		name, value, _ := bytes.Cut(line, []byte{':'})
-		if identity.EqualFold(name, fasthttp.HeaderExpect) && identity.EqualFold(bytes.TrimSpace(value), "100-continue") {
-			h.Set(fasthttp.HeaderExpect, "100-continue")
-			break
-		}
-	}
-	return fasthttp.RequestConfig{}
-}
-
-// expected answers Expect: 100-continue. A body that is known to be too long
-// is not asked for.
-func (e *Edge) expected(ctx *fasthttp.RequestCtx) int {
-	if int64(ctx.Request.Header.ContentLength()) > e.options.Limits.Body {
-		return fasthttp.StatusRequestEntityTooLarge
-	}
-	// The deadline of the answer before is still set.
-	if err := ctx.Conn().SetWriteDeadline(time.Now().Add(e.options.Timeouts.Idle)); err != nil {
-		return fasthttp.StatusExpectationFailed
-	}
-	return fasthttp.StatusContinue
-}
-
-// unreadable answers what is no request.
-func (e *Edge) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	f := *malformed("the request is not well formed")
-	var small *fasthttp.ErrSmallBuffer
-	var network net.Error
-	switch {
-	case errors.As(err, &small):
-		f.status, f.what = fasthttp.StatusRequestHeaderFieldsTooLarge, "the request's head is too long"
-		f.remedy = "send shorter headers, or raise limits.header_bytes"
-	case errors.As(err, &network) && network.Timeout():
-		f.status, f.what, f.remedy = fasthttp.StatusRequestTimeout, "the request's head did not come in time", "send the request again"
-	}
-	writeRefusal(ctx, f)
-	// Bare, it is of a connection on which not one byte came: a probe, a client
-	// that connects ahead, or one that a drain closed.
-	if _, nothing := err.(*net.OpError); nothing { //nolint:errorlint // a wrapped one is another case
+// accept begins to serve a connection.
+func (s *Server) accept(p *listen.Pending) {
+	e := s.edge
+	if !e.clients.enter() {
+		e.options.Metrics.Refused(metrics.RefusalLimit)
+		p.Close()
 		return
 	}
-	p := e.options.Office.Open()
-	p.Status, p.End = f.status, passport.EndRefused
-	e.options.Office.Close(p)
+	e.options.Metrics.ClientConns.Inc()
+	s.conns.Add(1)
+	go func() {
+		defer s.conns.Done()
+		defer e.clients.leave()
+		defer e.options.Metrics.ClientConns.Dec()
+		s.serve(p)
+	}()
+}
+
+func (s *Server) serve(p *listen.Pending) {
+	e := s.edge
+	accepted, err := p.Open()
+	if err != nil {
+		if entry := e.options.Log.Check(zap.DebugLevel, "connection refused"); entry != nil {
+			entry.Write(zap.Error(err)) // never more: any client can cause it
+		}
+		return
+	}
+	defer func() {
+		accepted.Forget()
+		accepted.Link.Close() //nolint:errcheck // nothing more is expected of it
+	}()
+	if accepted.Protocol == "h2" {
+		e.options.Metrics.Connected(metrics.TransportHTTP2)
+		e.serveHTTP2(&accepted)
+		return
+	}
+	transport := metrics.TransportHTTP1
+	if accepted.Link.TLS != nil {
+		transport = metrics.TransportTLS
+	}
+	e.options.Metrics.Connected(transport)
+	c := newConn(e, accepted)
+	c.idle.Store(time.Now().UnixNano())
+	if !e.clients.add(c, accepted.Peer.Addr()) {
+		e.options.Metrics.Refused(metrics.RefusalLimit)
+		return
+	}
+	defer e.clients.remove(c, accepted.Peer.Addr())
+	c.serve()
+}
+
+// idleSince is member's.
+func (c *conn) idleSince() int64 { return c.idle.Load() }
+
+func peerOf(a *listen.Accepted) peer {
+	p := peer{address: a.Peer, local: a.Local, trusted: a.Trusted, scheme: a.Scheme}
+	p.text = a.Peer.Addr().Unmap().WithZone("").AppendTo(nil)
+	return p
 }
 
 // Drain ends the service, in this order: (1) every answer says Connection:
-// close; (2) after delay, the listener accepts those who connected already and
-// closes; (3) held requests go out by the current map; (4) connections are
-// closed once they have been idle for idle, so that a client which is about to
-// send its next request gets to know first; (5) at the end of timeout the rest
-// is cut off. It returns how many requests were.
-func (s *Server) Drain(ctx context.Context, delay, idle, timeout time.Duration) int {
+// close; (2) after delay, the listeners accept those who connected already and
+// close; handedOver says that another process goes on with them; (3) held
+// requests go out by the current map; (4) connections are closed once they have
+// been idle for idle, so that a client which is about to send its next request
+// gets to know first; (5) at the end of timeout the rest is cut off. It returns
+// how many requests were.
+func (s *Server) Drain(ctx context.Context, handedOver bool, delay, idle, timeout time.Duration) int {
 	e := s.edge
 	e.draining.Store(true)
 	e.options.Metrics.Draining.Set(1)
-	sleep(ctx, delay)
+	e.clients.goAway()
+	if !handedOver {
+		sleep(ctx, delay)
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	s.listener.stop()
+	s.set.Stop(handedOver)
 	e.options.Holds.Drain()
 	select {
-	case <-s.listener.closed: // whoever had connected is counted now
+	case <-s.ended: // whoever had connected is counted now
 	case <-ctx.Done():
 	}
 	tick := time.NewTicker(drainTick)
 	defer tick.Stop()
-	for {
-		s.conns.closeIdle(time.Now(), idle)
-		if s.conns.count() == 0 && e.active.Load() == 0 {
+	for ticks := 0; ; ticks++ {
+		if ticks%awayTicks == 0 { // who came in meanwhile must get to know
+			e.clients.goAway()
+		}
+		e.clients.stopIdle(time.Now(), idle)
+		if e.clients.count() == 0 && e.active.Load() == 0 {
 			return 0
 		}
 		select {
@@ -162,16 +138,17 @@ func (s *Server) Drain(ctx context.Context, delay, idle, timeout time.Duration) 
 		break
 	}
 	rest := int(e.active.Load())
-	e.cut()
-	s.conns.closeAll()
+	e.over.Store(true)
+	e.clients.cutAll()
 	return rest
 }
 
-// drainTick is how often a drain looks at the connections.
-const drainTick = 5 * time.Millisecond
-
-// Draining says whether Drain has begun.
-func (e *Edge) Draining() bool { return e.draining.Load() }
+const (
+	// drainTick is how often a drain looks at the connections, awayTicks after
+	// how many of these looks clients are told again.
+	drainTick = 5 * time.Millisecond
+	awayTicks = 40
+)
 
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
@@ -179,16 +156,5 @@ func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-// quietLogger takes what the server says of single connections: never more
-// than debug, since any client can cause it.
-type quietLogger struct{ log *zap.Logger }
-
-// Printf is fasthttp.Logger's.
-func (l quietLogger) Printf(format string, args ...any) {
-	if entry := l.log.Check(zap.DebugLevel, "connection"); entry != nil {
-		entry.Write(zap.String("what", fmt.Sprintf(format, args...)))
 	}
 }

@@ -21,6 +21,9 @@ type Ticket struct {
 	Bytes int64
 	// Gone says whether the client is gone; nil: never.
 	Gone func() bool
+	// Notify, when not nil, is given what is to be called when the client goes,
+	// and nil once nobody waits any more.
+	Notify func(gone func())
 }
 
 // Wait waits until the bucket's hold ends, and says how the wait ended.
@@ -29,9 +32,16 @@ func (m *Manager) Wait(t Ticket) Outcome {
 	if w == nil {
 		return outcome
 	}
-	timer := time.NewTimer(m.options.ClientPoll)
+	if t.Notify != nil {
+		t.Notify(func() { poke(w) })
+		defer t.Notify(nil)
+	}
+	timer := time.NewTimer(w.bound.Sub(w.entered))
 	defer timer.Stop()
 	for {
+		if t.Gone != nil && t.Gone() {
+			m.leave(w, ClientGone)
+		}
 		m.mu.Lock()
 		deadline := w.deadline
 		outcome := w.outcome
@@ -44,13 +54,10 @@ func (m *Manager) Wait(t Ticket) Outcome {
 			m.leave(w, Expired)
 			continue
 		}
-		timer.Reset(min(deadline.Sub(now), m.options.ClientPoll))
+		timer.Reset(deadline.Sub(now))
 		select {
 		case <-w.poke:
 		case <-timer.C:
-			if t.Gone != nil && t.Gone() {
-				m.leave(w, ClientGone)
-			}
 		}
 	}
 }

@@ -1,159 +1,147 @@
-// Package identity finds the user id of a request.
-//
-// The sources are tried in order; the first that holds a value that is not
-// empty gives the user id, its bytes exactly as they came: nothing is decoded,
-// unquoted, trimmed or folded, since the application must see the same user.
-//
-// A header is believed only of a trusted peer, which the caller decides. A
-// cookie is believed of everybody: it decides only where a request goes, not
-// what it may do. Headers that could pass for an identity header and are not
-// believed must not reach the application: Owns says which they are.
-//
-// A Finder is immutable and may be used by any number of goroutines. Nothing
-// here allocates.
 package identity
 
 import (
-	"bytes"
+	"context"
 	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"drover/bucketmap"
 )
 
-// ErrAmbiguous is the class of requests that name two users in one source.
-var ErrAmbiguous = errors.New("the request names more than one user")
-
-// Source is one place to look at: a header or a cookie.
-type Source struct {
-	Header string
-	Cookie string
+// Options are what a Finder needs of its surroundings. The zero value is good.
+type Options struct {
+	Observer Observer         // nil: nobody is told
+	Client   *http.Client     // reads key sets; nil: one with bounds of its own
+	Now      func() time.Time // nil: time.Now
 }
 
-// Finder looks for user ids.
+// Observer is told what metrics and logs want to know. Its methods are called
+// by any number of goroutines and must not block. source is the index in the
+// configured list.
+type Observer interface {
+	// TokenRefused is called for each request whose token made no user.
+	TokenRefused(source int, refusal Refusal)
+	// KeysRead is called after each attempt to read a key set: err says why
+	// the keys of before stay, or keys how many there are now.
+	KeysRead(source, keys int, err error)
+}
+
+// unobserved is the Observer of those who want none.
+type unobserved struct{}
+
+func (unobserved) TokenRefused(int, Refusal) {}
+func (unobserved) KeysRead(int, int, error)  {}
+
+func (o Options) withDefaults() Options {
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
+	if o.Client == nil {
+		o.Client = newClient()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Finder looks for user ids. Its configuration is immutable.
 type Finder struct {
-	sources []Source
+	places []place
+	owned  owned
+	client *http.Client
 }
 
-// New returns a finder that tries the sources in order.
-func New(sources []Source) *Finder {
-	return &Finder{sources: append([]Source(nil), sources...)}
+// Found is what Find found. It keeps a buffer between calls, so a connection
+// keeps one Found: then Find allocates nothing.
+type Found struct {
+	// User is the user id, or empty. It aliases the request or this Found: it
+	// is good until either is used again.
+	User []byte
+	// Bucket was given directly when HasBucket; User is empty then. Whether
+	// the map has such a bucket is for the caller to check.
+	Bucket    bucketmap.BucketID
+	HasBucket bool
+	// Source is the index of the source that gave User or Bucket, or the
+	// error; -1 is none.
+	Source int
+
+	scratch []byte // for decoded ids; its capacity is scratchSize
 }
 
-// Header is one header line, in the order in which it came.
-type Header struct {
-	Name, Value []byte
-}
+// scratchSize holds the longest id.
+const scratchSize = bucketmap.UserIDMax // × 10,000 connections = 2.6 MB
 
-// Find returns the user id, or nothing when the request names no user. trusted
-// says whether the peer's identity headers are believed. The result aliases
-// the headers.
-func (f *Finder) Find(headers []Header, trusted bool) ([]byte, error) {
-	for _, s := range f.sources {
+// Find looks for the request's user. An error is of class ErrUnusable; User
+// and Bucket are empty then, and Source says whose id it is.
+func (f *Finder) Find(r *Request, found *Found) error {
+	found.User, found.Bucket, found.HasBucket, found.Source = nil, 0, false, -1
+	if found.scratch == nil {
+		found.scratch = make([]byte, 0, scratchSize)
+	}
+	for i := range f.places {
+		p := &f.places[i]
 		var user []byte
 		var err error
-		if s.Header != "" {
-			if !trusted {
-				continue
+		switch p.kind {
+		case kindHeader:
+			if r.Trusted {
+				user, err = byHeader(r.Fields, p.name)
 			}
-			user, err = byHeader(headers, s.Header)
-		} else {
-			user, err = byCookie(headers, s.Cookie)
-		}
-		if err != nil || len(user) != 0 {
-			return user, err
-		}
-	}
-	return nil, nil
-}
-
-// Owns says whether a header is an identity header, in any spelling that some
-// application server takes for one (case, and _ for -), and whether it is so
-// exactly but for the case.
-func (f *Finder) Owns(name []byte) (owns, exact bool) {
-	for _, s := range f.sources {
-		if s.Header == "" || len(s.Header) != len(name) {
-			continue
-		}
-		if EqualFold(name, s.Header) {
-			return true, true
-		}
-		if equalLoose(name, s.Header) {
-			owns = true
-		}
-	}
-	return owns, false
-}
-
-func byHeader(headers []Header, name string) (user []byte, err error) {
-	for _, h := range headers {
-		if len(h.Value) == 0 || !EqualFold(h.Name, name) {
-			continue
-		}
-		if user != nil && !bytes.Equal(user, h.Value) {
-			return nil, ErrAmbiguous
-		}
-		user = h.Value
-	}
-	return user, nil
-}
-
-func byCookie(headers []Header, name string) (user []byte, err error) {
-	for _, h := range headers {
-		if !EqualFold(h.Name, "Cookie") {
-			continue
-		}
-		for rest := h.Value; len(rest) != 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, semicolon)
-			key, value, ok := bytes.Cut(bytes.TrimLeft(pair, " \t"), equals)
-			if !ok || string(key) != name {
-				continue
+		case kindCookie:
+			user, err = byCookie(r.Fields, p.name)
+		case kindQuery:
+			user, err = byQuery(r.Target, p.name, found.scratch)
+		case kindPath:
+			user, err = p.pattern.find(r.Target, found.scratch)
+		case kindJWT:
+			user, err = p.verifier.find(r.Fields, found.scratch)
+		case kindBucket:
+			if r.Trusted {
+				found.Bucket, found.HasBucket, err = byBucket(r.Fields, p.name)
 			}
-			value = bytes.TrimRight(value, " \t")
-			if len(value) == 0 {
-				continue
-			}
-			if user != nil && !bytes.Equal(user, value) {
-				return nil, ErrAmbiguous
-			}
-			user = value
+		}
+		if err == nil && len(user) > bucketmap.UserIDMax {
+			err = ErrTooLong
+		}
+		switch {
+		case err != nil:
+			found.Source = i
+			return err
+		case len(user) != 0, found.HasBucket:
+			found.User, found.Source = user, i
+			return nil
 		}
 	}
-	return user, nil
+	return nil
 }
 
-var semicolon, equals = []byte{';'}, []byte{'='}
-
-// EqualFold compares header names: ASCII, without case.
-func EqualFold(name []byte, want string) bool {
-	if len(name) != len(want) {
-		return false
-	}
-	for i := range name {
-		if lower(name[i]) != lower(want[i]) {
-			return false
+// Load reads the key sets, once each, within fetchWaitMax. Its error is for
+// the log: a finder without keys knows fewer users, and Run goes on trying.
+func (f *Finder) Load(ctx context.Context) error {
+	errs := make([]error, len(f.places))
+	var all sync.WaitGroup
+	for i := range f.places {
+		if v := f.places[i].verifier; v != nil {
+			all.Go(func() { errs[i] = v.keys.refresh(ctx) })
 		}
 	}
-	return true
+	all.Wait()
+	return errors.Join(errs...)
 }
 
-func equalLoose(name []byte, want string) bool {
-	for i := range name {
-		if loose(name[i]) != loose(want[i]) {
-			return false
+// Run keeps the key sets fresh until ctx ends, and returns nil then.
+func (f *Finder) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for i := range f.places {
+		if v := f.places[i].verifier; v != nil {
+			all.Go(func() { v.keys.run(ctx) })
 		}
 	}
-	return true
-}
-
-func lower(b byte) byte {
-	if 'A' <= b && b <= 'Z' {
-		return b | 0x20
-	}
-	return b
-}
-
-func loose(b byte) byte {
-	if b == '_' {
-		return '-'
-	}
-	return lower(b)
+	<-ctx.Done()
+	all.Wait()
+	f.client.CloseIdleConnections()
+	return nil
 }

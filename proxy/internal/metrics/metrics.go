@@ -1,9 +1,3 @@
-// Package metrics declares every metric of the edge.
-//
-// New registers them once; they are passed to who counts. Labels come from
-// closed sets (the configured datacenters, the reasons, the states, the
-// outcomes): never a user, a bucket or a move. Everything may be used by any
-// number of goroutines.
 package metrics
 
 import (
@@ -15,39 +9,8 @@ import (
 	"drover/proxy/internal/passport"
 )
 
-// The label values that are not another package's words.
-const (
-	// Unrouted is the datacenter of a request for which none was decided.
-	Unrouted = "none"
-	// ReasonFailover is the reason of a request that went elsewhere than
-	// decided because the datacenter could not be reached.
-	ReasonFailover = "failover"
-)
-
-// Outcome is how a re-route went on.
-type Outcome string
-
-// The outcomes of re-routes.
-const (
-	RerouteNewMap    Outcome = "new_map"        // sent again by a map that says something else of the bucket
-	RerouteSameMap   Outcome = "same_map"       // sent again by the same map, after a wait
-	RerouteBody      Outcome = "not_replayable" // passed on: the body is not kept
-	RerouteExhausted Outcome = "exhausted"      // answered 503: still 421 after the last try
-	RerouteServed    Outcome = "served"         // the request was answered after all
-)
-
-func rerouteOutcomes() []Outcome {
-	return []Outcome{RerouteNewMap, RerouteSameMap, RerouteBody, RerouteExhausted, RerouteServed}
-}
-
 // Metrics is every metric of the edge.
 type Metrics struct {
-	requests       *prometheus.CounterVec
-	responses      *prometheus.CounterVec
-	ends           *prometheus.CounterVec
-	requestSeconds *prometheus.HistogramVec
-	stageSeconds   *prometheus.HistogramVec
-
 	Holds           *prometheus.CounterVec // outcome
 	HoldEntered     prometheus.Counter
 	Held            prometheus.Gauge
@@ -57,150 +20,149 @@ type Metrics struct {
 	MapRefused      prometheus.Counter
 	MapSwapSeconds  prometheus.Histogram
 	AckErrors       prometheus.Counter
-	reroutes        map[Outcome]prometheus.Counter
 	UpstreamErrors  *prometheus.CounterVec // datacenter, kind
 	Retries         *prometheus.CounterVec // datacenter
 	Failovers       *prometheus.CounterVec // from, to
 	UpstreamHealthy *prometheus.GaugeVec   // datacenter, upstream
 	UpstreamConns   *prometheus.GaugeVec   // datacenter
+	Ejections       *prometheus.CounterVec // datacenter, upstream
 	Panics          prometheus.Counter
 	ClientConns     prometheus.Gauge
+	Tunnels         prometheus.Gauge
 	Draining        prometheus.Gauge
+	LogDrops        prometheus.Counter
+	SpanDrops       prometheus.Counter
 
-	byDatacenter map[bucketmap.Datacenter]*datacenterMetrics
+	requests          *recorder
+	reroutes          map[Outcome]prometheus.Counter
+	clientConnections map[Transport]prometheus.Counter
+	refused           map[Refusal]prometheus.Counter
+	tokens            map[TokenOutcome]prometheus.Counter
+	queues            map[queueKey]prometheus.Counter
+	queueSeconds      map[bucketmap.Datacenter]prometheus.Observer
 }
 
-type datacenterMetrics struct {
-	requests  map[string]prometheus.Counter // by reason
-	responses [6]prometheus.Counter         // by class; 0 is none
-	request   prometheus.Observer
-	stages    []prometheus.Observer // by state
+type queueKey struct {
+	datacenter bucketmap.Datacenter
+	outcome    QueueOutcome
 }
 
-// requestBuckets go from a millisecond to the default bound of first_byte.
-var requestBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+// declarer declares metrics in one registry.
+type declarer struct{ registry prometheus.Registerer }
 
-// stageBuckets begin lower: most stages are far shorter than the request.
-var stageBuckets = []float64{.00001, .0001, .001, .005, .025, .1, .5, 1, 5, 30}
+func (d declarer) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	d.registry.MustRegister(c)
+	return c
+}
+
+func (d declarer) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	d.registry.MustRegister(c)
+	return c
+}
+
+func (d declarer) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	d.registry.MustRegister(g)
+	return g
+}
+
+func (d declarer) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	d.registry.MustRegister(g)
+	return g
+}
+
+func (d declarer) histograms(name, help string, b bounds, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: b.seconds()}, labels)
+	d.registry.MustRegister(h)
+	return h
+}
+
+// closed declares a counter of one label and makes every value of it, so that
+// each is there before it counts.
+func closed[W ~string](d declarer, name, help, label string, words []W) map[W]prometheus.Counter {
+	vec := d.counters(name, help, label)
+	all := make(map[W]prometheus.Counter, len(words))
+	for _, w := range words {
+		all[w] = vec.WithLabelValues(string(w))
+	}
+	return all
+}
 
 // New declares the metrics in registry, for these datacenters.
 func New(registry prometheus.Registerer, datacenters []bucketmap.Datacenter) *Metrics {
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		registry.MustRegister(c)
-		return c
-	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		registry.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-		registry.MustRegister(g)
-		return g
-	}
-	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-		registry.MustRegister(g)
-		return g
-	}
-	histograms := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
-		registry.MustRegister(h)
-		return h
-	}
-	swap := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "drover_proxy_map_swap_seconds",
-		Help:    "From a map's arrival to its acknowledgement being due: swapped, and no request still going out by the one before.",
-		Buckets: stageBuckets,
-	})
-	registry.MustRegister(swap)
+	d := declarer{registry}
 	m := &Metrics{
-		requests:       counters("drover_proxy_requests_total", "Requests, by the datacenter they were sent to and the reason.", "datacenter", "reason"),
-		responses:      counters("drover_proxy_responses_total", "Answers to clients, by class (1xx to 5xx; none: the client got no answer).", "datacenter", "class"),
-		ends:           counters("drover_proxy_request_ends_total", "Requests, by how they ended.", "end"),
-		requestSeconds: histograms("drover_proxy_request_seconds", "From a request's head to the last byte of its answer.", requestBuckets, "datacenter"),
-		stageSeconds:   histograms("drover_proxy_stage_seconds", "Time of a request in one state.", stageBuckets, "stage", "datacenter"),
+		Holds:         d.counters("drover_proxy_holds_total", "Held requests, by how their wait ended.", "outcome"),
+		HoldEntered:   d.counter("drover_proxy_holds_entered_total", "Requests that met a hold: the sum of drover_proxy_holds_total and drover_proxy_held_requests."),
+		Held:          d.gauge("drover_proxy_held_requests", "Requests held now."),
+		HeldBytes:     d.gauge("drover_proxy_held_bytes", "Bytes of the heads of the requests held now."),
+		ReactiveHolds: d.counter("drover_proxy_reactive_holds_total", "Holds begun because an application answered 421."),
+		MapVersion:    d.gauge("drover_proxy_map_version", "Version of the map in force; 0 is none."),
+		MapRefused:    d.counter("drover_proxy_map_refused_total", "Maps refused."),
+		MapSwapSeconds: d.histograms("drover_proxy_map_swap_seconds",
+			"From a map's arrival to its acknowledgement being due: swapped, and no request still going out by the one before.",
+			stageBounds).WithLabelValues().(prometheus.Histogram), //nolint:forcetypeassert // a vector of histograms has no others
+		AckErrors:       d.counter("drover_proxy_ack_errors_total", "Acknowledgements that the store did not take; each is tried again."),
+		UpstreamErrors:  d.counters("drover_proxy_upstream_errors_total", "Failed tries, by kind.", "datacenter", "kind"),
+		Retries:         d.counters("drover_proxy_retries_total", "Second tries within a datacenter.", "datacenter"),
+		Failovers:       d.counters("drover_proxy_failovers_total", "Requests sent elsewhere because their datacenter could not be reached.", "from", "to"),
+		UpstreamHealthy: d.gauges("drover_proxy_upstream_healthy", "1 when the upstream takes requests, 0 when it is ejected.", "datacenter", "upstream"),
+		UpstreamConns:   d.gauges("drover_proxy_upstream_connections", "Connections to upstreams, idle ones included.", "datacenter"),
+		Panics:          d.counter("drover_proxy_panics_total", "Requests that met a bug of the edge."),
+		ClientConns:     d.gauge("drover_proxy_client_connections", "Connections of clients."),
+		Draining:        d.gauge("drover_proxy_draining", "1 once the edge is being stopped."),
+		Ejections:       d.counters("drover_proxy_ejections_total", "How often an upstream was taken out of its datacenter's choice.", "datacenter", "upstream"),
+		Tunnels:         d.gauge("drover_proxy_tunnels", "Connections that a protocol upgrade has made tunnels, now."),
+		LogDrops:        d.counter("drover_proxy_log_drops_total", "Lines of the access log that were not written: the buffer was full or the write failed."),
+		SpanDrops:       d.counter("drover_proxy_span_drops_total", "Spans that were not exported: the queue was full or the collector did not take them."),
 
-		Holds:           counters("drover_proxy_holds_total", "Held requests, by how their wait ended.", "outcome"),
-		HoldEntered:     counter("drover_proxy_holds_entered_total", "Requests that met a hold: the sum of drover_proxy_holds_total and drover_proxy_held_requests."),
-		Held:            gauge("drover_proxy_held_requests", "Requests held now."),
-		HeldBytes:       gauge("drover_proxy_held_bytes", "Bytes of the heads of the requests held now."),
-		ReactiveHolds:   counter("drover_proxy_reactive_holds_total", "Holds begun because an application answered 421."),
-		MapVersion:      gauge("drover_proxy_map_version", "Version of the map in force; 0 is none."),
-		MapRefused:      counter("drover_proxy_map_refused_total", "Maps refused."),
-		MapSwapSeconds:  swap,
-		AckErrors:       counter("drover_proxy_ack_errors_total", "Acknowledgements that the store did not take; each is tried again."),
-		UpstreamErrors:  counters("drover_proxy_upstream_errors_total", "Failed tries, by kind.", "datacenter", "kind"),
-		Retries:         counters("drover_proxy_retries_total", "Second tries within a datacenter.", "datacenter"),
-		Failovers:       counters("drover_proxy_failovers_total", "Requests sent elsewhere because their datacenter could not be reached.", "from", "to"),
-		UpstreamHealthy: gauges("drover_proxy_upstream_healthy", "1 when the upstream takes requests, 0 when it is ejected.", "datacenter", "upstream"),
-		UpstreamConns:   gauges("drover_proxy_upstream_connections", "Connections to upstreams, idle ones included.", "datacenter"),
-		Panics:          counter("drover_proxy_panics_total", "Requests that met a bug of the edge."),
-		ClientConns:     gauge("drover_proxy_client_connections", "Connections of clients."),
-		Draining:        gauge("drover_proxy_draining", "1 once the edge is being stopped."),
-
-		reroutes:     map[Outcome]prometheus.Counter{},
-		byDatacenter: map[bucketmap.Datacenter]*datacenterMetrics{},
+		requests: newRecorder(datacenters),
+		reroutes: closed(d, "drover_proxy_reroutes_total",
+			"Answers of 421 by applications, by what the edge did, and requests served after one.", "outcome", rerouteOutcomes()),
+		clientConnections: closed(d, "drover_proxy_client_connections_total", "Connections of clients taken, by transport.", "transport", transports()),
+		refused: closed(d, "drover_proxy_refused_connections_total",
+			"Connections of clients closed with no request served, by why.", "why", refusals()),
+		tokens: closed(d, "drover_proxy_identity_tokens_total", "Identity tokens, by what became of them.", "outcome", tokenOutcomes()),
+		queues: map[queueKey]prometheus.Counter{}, queueSeconds: map[bucketmap.Datacenter]prometheus.Observer{},
 	}
-	reroutes := counters("drover_proxy_reroutes_total", "Answers of 421 by applications, by what the edge did, and requests served after one.", "outcome")
-	for _, o := range rerouteOutcomes() {
-		m.reroutes[o] = reroutes.WithLabelValues(string(o))
-	}
-	for _, end := range passport.Ends() {
-		m.ends.WithLabelValues(end)
-	}
-	for _, dc := range append(datacenters, Unrouted) {
-		m.byDatacenter[dc] = m.datacenter(string(dc))
+	registry.MustRegister(m.requests)
+	queues := d.counters("drover_proxy_upstream_queue_total",
+		"Requests that waited, or wanted to, for one of an upstream's connections, by how that ended.", "datacenter", "outcome")
+	seconds := d.histograms("drover_proxy_upstream_queue_seconds", "Time that a request waited for one of an upstream's connections.",
+		stageBounds, "datacenter")
+	for _, dc := range datacenters {
+		m.queueSeconds[dc] = seconds.WithLabelValues(string(dc))
+		for _, o := range queueOutcomes() {
+			m.queues[queueKey{dc, o}] = queues.WithLabelValues(string(dc), string(o))
+		}
 	}
 	return m
 }
 
-func (m *Metrics) datacenter(dc string) *datacenterMetrics {
-	d := &datacenterMetrics{requests: map[string]prometheus.Counter{}, request: m.requestSeconds.WithLabelValues(dc)}
-	for _, r := range bucketmap.Reasons() {
-		d.requests[r.String()] = m.requests.WithLabelValues(dc, r.String())
-	}
-	d.requests[ReasonFailover] = m.requests.WithLabelValues(dc, ReasonFailover)
-	d.requests[Unrouted] = m.requests.WithLabelValues(dc, Unrouted)
-	for i, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
-		d.responses[i] = m.responses.WithLabelValues(dc, class)
-	}
-	for _, s := range passport.States() {
-		d.stages = append(d.stages, m.stageSeconds.WithLabelValues(s.String(), dc))
-	}
-	return d
-}
-
-func (m *Metrics) of(dc bucketmap.Datacenter) *datacenterMetrics {
-	if d, ok := m.byDatacenter[dc]; ok {
-		return d
-	}
-	return m.byDatacenter[Unrouted]
-}
-
 // Request counts a request that has ended.
-func (m *Metrics) Request(p *passport.Passport, elapsed time.Duration) {
-	d := m.of(p.Datacenter)
-	reason, ok := d.requests[p.Reason]
-	if !ok {
-		reason = d.requests[Unrouted]
-	}
-	reason.Inc()
-	class := p.Status / 100
-	if class < 0 || class >= len(d.responses) {
-		class = 0
-	}
-	d.responses[class].Inc()
-	d.request.Observe(elapsed.Seconds())
-	m.ends.WithLabelValues(p.End).Inc()
-}
-
-// Stage counts the time of a request in one state.
-func (m *Metrics) Stage(dc bucketmap.Datacenter, s passport.State, elapsed time.Duration) {
-	m.of(dc).stages[s].Observe(elapsed.Seconds())
-}
+func (m *Metrics) Request(p *passport.Passport) { m.requests.request(p) }
 
 // Reroute counts an outcome.
 func (m *Metrics) Reroute(o Outcome) { m.reroutes[o].Inc() }
+
+// Connected counts a client's connection.
+func (m *Metrics) Connected(t Transport) { m.clientConnections[t].Inc() }
+
+// Refused counts a client's connection that got nothing.
+func (m *Metrics) Refused(why Refusal) { m.refused[why].Inc() }
+
+// Token counts an identity token.
+func (m *Metrics) Token(o TokenOutcome) { m.tokens[o].Inc() }
+
+// Queued counts a request that waited for a connection to one of the
+// datacenter's upstreams, or found no place to. A datacenter that was not
+// given to New is not counted.
+func (m *Metrics) Queued(dc bucketmap.Datacenter, o QueueOutcome, waited time.Duration) {
+	if c, ok := m.queues[queueKey{dc, o}]; ok {
+		c.Inc()
+		m.queueSeconds[dc].Observe(waited.Seconds())
+	}
+}

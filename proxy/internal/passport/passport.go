@@ -1,100 +1,146 @@
 package passport
 
 import (
+	"net/netip"
 	"time"
 
 	"drover/bucketmap"
 )
 
-// stampsMax bounds the stamps of one request: three tries of five states each
-// for every re-route (at most 6) would be 105, but the usual request has six,
-// and those past the bound add to the last state but one.
-const stampsMax = 40 // × 16 bytes × 10,000 connections = 6.4 MB
+// stampsMax bounds the stamps of one request. The usual request has seven; one
+// that is re-routed six times with three tries each would have more than a
+// hundred. Those past the bound count as overflow, and their time goes to the
+// last state but one.
+const stampsMax = 32 // × 8 bytes × 10,000 connections = 2.6 MB
 
-// base is where monotonic stamps count from.
+// Instant is a moment of the monotonic clock, in ns since the program began.
+type Instant int64
+
+// base is where instants count from.
 var base = time.Now()
 
-type stamp struct {
-	state State
-	at    int64 // ns since base
+// Now returns this moment. Whoever has just asked passes it to StampAt, since
+// the clock is most of what a stamp costs.
+func Now() Instant { return Instant(time.Since(base)) }
+
+// Sub returns the time from earlier to i.
+func (i Instant) Sub(earlier Instant) time.Duration { return time.Duration(i - earlier) }
+
+// stamp is a state in the upper 8 bits, and the ns since the request began in
+// the lower 56: two years.
+type stamp uint64
+
+const (
+	stampShift = 56
+	stampMask  = 1<<stampShift - 1
+)
+
+func (s stamp) state() State      { return State(s >> stampShift) }
+func (s stamp) at() time.Duration { return time.Duration(s & stampMask) }
+
+func stampOf(s State, at time.Duration) stamp {
+	return stamp(s)<<stampShift | stamp(max(at, 0))&stampMask
 }
 
-// Passport is one request's.
-type Passport struct {
-	Method     string
-	Path       string // without the query
-	Status     int    // 0: the client got no answer
+// Facts is what the edge fills in, each as it becomes known.
+type Facts struct {
+	Method    string // a constant, or memory of its own: it outlives the request
+	Path      []byte // without the query; aliases the connection's buffer, valid until End
+	Protocol  string // HTTP/1.0, HTTP/1.1 or HTTP/2.0
+	Secure    bool   // over TLS
+	Peer      netip.AddrPort
+	UserAgent []byte // these two only if Office.WantsHeaders; nil: there was none
+	Referer   []byte
+
+	Status   int   // 0: the client got no answer
+	BytesIn  int64 // of the request's body
+	BytesOut int64 // of the answer's body, as far as it was written
+
 	Bucket     bucketmap.BucketID
 	HasBucket  bool
 	Datacenter bucketmap.Datacenter // the last one it was sent to, or decided for
 	Reason     string               // of the decision, or failover
 	MapVersion bucketmap.Version
-	Attempts   int    // how often it was sent upstream, or tried to be
-	Reroutes   int    // how often it was answered 421 and sent again
-	End        string // of the closed set below
+	Upstream   string // host:port, the last one tried; outlives the request
+	InQueue    bool   // while it waits for one of its upstream's connections
 
-	stamps  [stampsMax]stamp
-	stamped int
-	sampled bool
+	Attempts int // how often it was sent upstream, or tried to be
+	Retries  int // how many of them were second tries within a datacenter
+	Reroutes int // how often it was answered 421 and sent again
+
+	End  string  // one of Ends
+	Code EndCode // zero: derived from End and the stamps
 }
 
-// The ways in which a request ends.
-const (
-	EndAnswered     = "answered"      // by the application, to the last byte
-	EndRefused      = "refused"       // by the edge: the client's request is at fault
-	EndFailed       = "failed"        // by the edge: no upstream answered
-	EndMisdirected  = "misdirected"   // 421 to the end
-	EndTruncated    = "truncated"     // the upstream broke off its answer
-	EndClientGone   = "client_gone"   // before the answer was written
-	EndUnrouted     = "unrouted"      // no map yet
-	EndPanicked     = "panicked"      // a bug of the edge
-	EndShuttingDown = "shutting_down" // cut off at the end of a drain
-)
+// Passport is one request's.
+type Passport struct {
+	Facts
 
-// Ends lists every end.
-func Ends() []string {
-	return []string{EndAnswered, EndRefused, EndFailed, EndMisdirected, EndTruncated, EndClientGone, EndUnrouted,
-		EndPanicked, EndShuttingDown}
+	begun    Instant
+	headSent time.Duration // since begun; 0: not told
+	parked   time.Duration
+	times    Times // by settle
+
+	stamps   [stampsMax]stamp
+	stamped  uint8
+	shard    uint8 // 0: none yet; stays with the memory
+	overflow uint16
+	sampled  bool
+	open     bool // between Begin and End
+	settled  bool
+}
+
+// begin makes the passport the next request's. The stamps of the last one are
+// not cleared: stamped says how many count.
+func (p *Passport) begin(s State, at Instant) {
+	p.Facts = Facts{}
+	p.begun, p.headSent, p.parked = at, 0, 0
+	p.stamps[0] = stampOf(s, 0)
+	p.stamped, p.overflow = 1, 0
+	p.sampled, p.open, p.settled = false, true, false
 }
 
 // Stamp says that the request enters a state now.
-func (p *Passport) Stamp(s State) { p.stampAt(s, int64(time.Since(base))) }
+func (p *Passport) Stamp(s State) { p.StampAt(s, Now()) }
 
-func (p *Passport) stampAt(s State, at int64) {
+// StampAt says that the request entered a state at that moment, which is not
+// before the last stamp's.
+func (p *Passport) StampAt(s State, at Instant) {
+	next := stampOf(s, at.Sub(p.begun))
 	if p.stamped == stampsMax {
-		p.stamps[stampsMax-1] = stamp{s, at}
+		p.stamps[stampsMax-1] = next
+		if p.overflow < 1<<16-1 {
+			p.overflow++
+		}
 		return
 	}
-	p.stamps[p.stamped] = stamp{s, at}
+	p.stamps[p.stamped] = next
 	p.stamped++
 }
+
+// HeadSent says that the answer's head, and what there was of its body, has
+// been handed to the client's socket. It is wanted only of an answer whose
+// last byte does not go out with the head.
+func (p *Passport) HeadSent() {
+	if p.headSent == 0 {
+		p.headSent = Now().Sub(p.begun)
+	}
+}
+
+// Parked says that for this long, in a state that counts as the edge's own
+// time, the edge waited for somebody else: a dial, the queue for a connection,
+// a socket that took no more.
+func (p *Passport) Parked(d time.Duration) { p.parked += d }
+
+// Begun returns when the request began.
+func (p *Passport) Begun() Instant { return p.begun }
 
 // State returns the state that the request is in.
 func (p *Passport) State() State {
 	if p.stamped == 0 {
 		return Identifying
 	}
-	return p.stamps[p.stamped-1].state
-}
-
-// timers returns how long the request was in each state, all visits together;
-// negative for a state it never was in.
-func (p *Passport) timers() (timers [stateCount]time.Duration) {
-	for i := range timers {
-		timers[i] = -1
-	}
-	for i := range p.stamped {
-		from := p.stamps[i]
-		if from.state == Done {
-			break
-		}
-		var d time.Duration
-		if i+1 < p.stamped {
-			d = time.Duration(p.stamps[i+1].at - from.at)
-		}
-		timers[from.state] = max(timers[from.state], 0) + d
-	}
-	return timers
+	return p.stamps[p.stamped-1].state()
 }
 
 // Elapsed returns the time from the first stamp to the last.
@@ -102,5 +148,22 @@ func (p *Passport) Elapsed() time.Duration {
 	if p.stamped == 0 {
 		return 0
 	}
-	return time.Duration(p.stamps[p.stamped-1].at - p.stamps[0].at)
+	return p.stamps[p.stamped-1].at()
+}
+
+// Overflow returns how many stamps were more than the passport holds.
+func (p *Passport) Overflow() int { return int(p.overflow) }
+
+// Shard is a small number that stays with the passport's memory: counters
+// kept apart by it are seldom written by two processors at once.
+func (p *Passport) Shard() uint8 { return p.shard }
+
+// Visits calls yield with each state the request was in, in order, and when:
+// from and to are since it began. Wanted after Finish.
+func (p *Passport) Visits(yield func(s State, from, to time.Duration) bool) {
+	for i := 0; i+1 < int(p.stamped); i++ {
+		if !yield(p.stamps[i].state(), p.stamps[i].at(), p.stamps[i+1].at()) {
+			return
+		}
+	}
 }

@@ -33,6 +33,8 @@ type Table struct {
 	options Options
 	current atomic.Pointer[force]
 
+	offering sync.Mutex // one Offer after the other
+
 	acks  mailbox[bucketmap.Ack]
 	saves mailbox[*bucketmap.Snapshot]
 
@@ -160,9 +162,11 @@ func (t *Table) Status() Status {
 	return s
 }
 
-// Offer puts a map in force if it may be, and acknowledges. Calls come one
-// after the other. It returns why the map was refused.
+// Offer puts a map in force if it may be, and acknowledges. It returns why the
+// map was refused.
 func (t *Table) Offer(ctx context.Context, next *bucketmap.Snapshot) error {
+	t.offering.Lock()
+	defer t.offering.Unlock()
 	begun := time.Now()
 	old := t.current.Load()
 	if old != nil && old.snapshot.Version() == next.Version() && bucketmap.Diff(old.snapshot, next).Empty() {

@@ -4,60 +4,53 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"os"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"drover/bucketmap"
+	"drover/proxy/internal/http1"
+	"drover/proxy/internal/pool"
+	"drover/proxy/internal/socket"
 )
 
 // Answer is an upstream's answer whose head is read. Its body must be closed
 // by who got it; closing twice is once.
 type Answer struct {
+	// Head's fields alias the exchange's buffer until the first Next.
+	Head       *http1.Response
 	Datacenter bucketmap.Datacenter // that answered
-	Status     int
-	// Length is of the body: -1 when only its end tells.
-	Length int64
 
-	host     *host
-	conn     *conn
-	header   *fasthttp.ResponseHeader // takes the trailers
-	client   net.Conn
-	idle     time.Duration
-	deadline time.Time
-
-	chunked    bool
-	untilClose bool
-	left       int64 // of the body, or of the chunk
-	ended      bool
-	keep       bool // the connection can be used again once the body is read
-	err        error
-	closed     bool
+	exchange *Exchange
+	conn     *pool.Conn // nil: given back
+	decoder  http1.Decoder
+	left     int64 // of a body whose length is known
+	given    int   // of the buffer, by the last Next
+	ended    bool
+	err      error
 }
 
-// begin sets the framing by the answer's head (RFC 9112, 6.3).
-func (a *Answer) begin(head bool, keepAlive bool) {
-	a.keep = keepAlive
-	n := a.header.ContentLength()
+// begin sets the framing by the answer's head.
+func (a *Answer) begin(x *Exchange, c *pool.Conn, toHead bool) {
+	a.Head, a.Datacenter, a.exchange, a.conn = &x.head, x.pool.Name(), x, c
+	a.given, a.ended, a.err = 0, false, nil
+	a.left = x.head.Length
 	switch {
-	case head, a.Status == fasthttp.StatusNoContent, a.Status == fasthttp.StatusNotModified:
+	case toHead, x.head.Status == 204, x.head.Status == 304, x.head.Status < 200:
 		a.ended = true
-	case n == -1:
-		a.chunked, a.Length = true, -1
-	case n >= 0:
-		a.Length, a.left = int64(n), int64(n)
-		a.ended = n == 0
+	case x.head.Chunked:
+		a.decoder.TrailerMax, a.decoder.FieldsMax = x.fleet.settings.HeaderBytes, x.fleet.settings.Fields
+		a.decoder.Reset()
+	case x.head.UntilClose:
 	default:
-		a.untilClose, a.Length, a.keep = true, -1, false
+		a.ended = a.left == 0
 	}
-	if a.ended {
+	if a.ended && x.head.Status >= 200 {
 		a.finish()
 	}
 }
 
 // Empty says whether there is no body to come.
-func (a *Answer) Empty() bool { return a.ended }
+func (a *Answer) Empty() bool { return a.ended && a.given == 0 }
 
 // Err returns why the body broke off, nil when it did not.
 func (a *Answer) Err() error { return a.err }
@@ -65,166 +58,163 @@ func (a *Answer) Err() error { return a.err }
 // Complete says whether the body was read to its end.
 func (a *Answer) Complete() bool { return a.ended && a.err == nil }
 
-// Buffered says how many bytes can be read without waiting.
-func (a *Answer) Buffered() int {
-	if a.closed || a.conn == nil {
-		return 0
+// Trailers are those behind a chunked body, once it is Complete.
+func (a *Answer) Trailers() ([]http1.Field, []http1.Line) {
+	if !a.Head.Chunked {
+		return nil, nil
 	}
-	return a.conn.reader.Buffered()
+	return a.decoder.Trailers(), a.decoder.TrailerLines()
 }
 
-// Read reads the body.
-func (a *Answer) Read(p []byte) (int, error) {
-	b, err := a.next()
-	if err != nil {
-		return 0, err
-	}
-	n := copy(p, b)
-	a.took(n)
-	return n, nil
-}
+// Link is the upstream's connection, for who tunnels after a 101. What Rest
+// returns was read behind the head.
+func (a *Answer) Link() *pool.Conn { return a.conn }
 
-// SupportsBodyWriteTo makes the server call WriteTo.
-func (a *Answer) SupportsBodyWriteTo() bool { return true }
+// Rest returns the bytes that came behind the head of a 101.
+func (a *Answer) Rest() []byte { return a.exchange.reader.Bytes() }
 
-// WriteTo passes the body on as it comes: whatever is here is flushed before
-// it waits for more. A client that takes nothing for the idle timeout ends it.
-func (a *Answer) WriteTo(w io.Writer) (written int64, err error) {
-	flusher, _ := w.(interface{ Flush() error })
+// Next returns the body's next bytes, which stay until the next call. When none
+// are there it waits for some, or returns nothing without wait. io.EOF is the
+// body's end; any other error says that it broke off.
+func (a *Answer) Next(wait bool) ([]byte, error) {
+	r := &a.exchange.reader
+	r.Discard(a.given)
+	a.given = 0
 	for {
-		if flusher != nil && a.Buffered() == 0 && !a.ended {
-			if err := a.clientDeadline(); err != nil {
-				return written, err
-			}
-			if err := flusher.Flush(); err != nil {
-				return written, err
-			}
-		}
-		b, err := a.next()
-		if errors.Is(err, io.EOF) {
-			if flusher != nil { // the next request may be here already, and be held
-				err = flusher.Flush()
-				return written, err
-			}
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
-		if err := a.clientDeadline(); err != nil {
-			return written, err
-		}
-		n, err := w.Write(b)
-		written += int64(n)
-		if err != nil {
-			return written, err
-		}
-		a.took(n)
-	}
-}
-
-func (a *Answer) clientDeadline() error {
-	return a.client.SetWriteDeadline(earliest(time.Now().Add(a.idle), a.deadline))
-}
-
-// next returns the body's next bytes, which stay in the connection's buffer
-// until took. It waits only when none are there.
-func (a *Answer) next() ([]byte, error) {
-	if a.err != nil {
-		return nil, a.err
-	}
-	if a.ended {
-		return nil, io.EOF
-	}
-	b, err := a.peek()
-	if err != nil && !errors.Is(err, io.EOF) {
-		a.err = fmt.Errorf("the answer broke off: %w", err)
-		return nil, a.err
-	}
-	if err != nil {
-		a.ended = true
-		a.finish()
-	}
-	return b, err
-}
-
-func (a *Answer) peek() ([]byte, error) {
-	r := a.conn.reader
-	if r.Buffered() == 0 || a.chunked && a.left == 0 {
-		if err := a.conn.SetReadDeadline(earliest(time.Now().Add(a.idle), a.deadline)); err != nil {
-			return nil, err
-		}
-	}
-	if a.chunked && a.left == 0 {
-		size, err := readChunkSize(r)
-		if err != nil {
-			return nil, err
-		}
-		if size == 0 {
-			if err := a.header.ReadTrailer(r); err != nil {
-				return nil, unexpected(err)
-			}
+		switch {
+		case a.err != nil:
+			return nil, a.err
+		case a.ended:
 			return nil, io.EOF
 		}
-		a.left = size
-	}
-	if r.Buffered() == 0 {
-		if _, err := r.Peek(1); err != nil {
-			if a.untilClose {
-				return nil, err // io.EOF is its end
+		if r.Buffered() == 0 {
+			if !wait {
+				return nil, nil
 			}
-			return nil, unexpected(err)
+			if err := a.fill(); err != nil {
+				if a.Head.UntilClose && errors.Is(err, io.EOF) {
+					a.ended = true
+					a.finish()
+					return nil, io.EOF
+				}
+				return nil, a.broken(err)
+			}
+		}
+		data, err := a.take(r.Bytes())
+		if err != nil {
+			return nil, a.broken(err)
+		}
+		if len(data) != 0 {
+			return data, nil
 		}
 	}
-	n := r.Buffered()
-	if !a.untilClose {
-		n = int(min(int64(n), a.left))
-	}
-	return r.Peek(n)
 }
 
-// took says that n bytes of what next returned are used.
-func (a *Answer) took(n int) {
-	if _, err := a.conn.reader.Discard(n); err != nil {
-		a.err = err // cannot be: they were peeked
-		return
+// Discard reads away up to max bytes of the body, so that its connection can be
+// used again.
+func (a *Answer) Discard(max int) {
+	for max > 0 {
+		data, err := a.Next(true)
+		if err != nil {
+			return
+		}
+		max -= len(data)
 	}
-	if a.untilClose {
-		return
+}
+
+// take takes what is the body's from b.
+func (a *Answer) take(b []byte) ([]byte, error) {
+	r := &a.exchange.reader
+	switch {
+	case a.Head.UntilClose:
+		a.given = len(b)
+		return b, nil
+	case !a.Head.Chunked:
+		n := int(min(int64(len(b)), a.left))
+		a.left -= int64(n)
+		a.given = n
+		if a.left == 0 {
+			a.end(len(b) - n)
+		}
+		return b[:n], nil
 	}
-	a.left -= int64(n)
-	if a.left != 0 {
-		return
+	data, used, err := a.decoder.Feed(b)
+	if err != nil {
+		return nil, err
 	}
-	if !a.chunked {
-		a.ended = true
-		a.finish()
-		return
+	if len(data) == 0 {
+		r.Discard(used)
+		if a.decoder.Done() {
+			a.end(r.Buffered())
+		}
+		return nil, nil
 	}
-	if err := readCRLF(a.conn.reader); err != nil {
-		a.err = fmt.Errorf("the answer broke off: %w", err)
+	a.given = used
+	return data, nil
+}
+
+// fill waits for more of the body.
+func (a *Answer) fill() error {
+	x := a.exchange
+	size := a.left
+	if a.Head.Chunked || a.Head.UntilClose {
+		size = -1
 	}
+	x.reader.Expect(size)
+	a.conn.Socket.SetReadTimeout(x.fleet.settings.Idle)
+	for {
+		err := x.reader.Fill(socket.BufferBody)
+		// A client that is still sending may be what the application waits for.
+		if err == nil || !timedOut(err) || !x.pump.running() {
+			return err
+		}
+		if deadline := x.request.Deadline; !deadline.IsZero() && time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func (a *Answer) broken(err error) error {
+	if a.exchange.request.Leash.IsCut() {
+		err = errGone
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	a.err = fmt.Errorf("the answer broke off: %w", err)
+	return a.err
+}
+
+// end notes the body's last byte; surplus bytes behind it were asked for by
+// nobody.
+func (a *Answer) end(surplus int) {
+	a.ended = true
+	if surplus != 0 {
+		a.exchange.keep = false
+	}
+	a.finish()
 }
 
 // finish gives the connection back as soon as the last byte is read, before
 // the client has it.
 func (a *Answer) finish() {
-	if a.closed {
+	if a.conn == nil {
 		return
 	}
-	a.closed = true
-	a.host.load.Add(-1)
-	if a.keep && a.err == nil && a.ended && a.conn.reader.Buffered() == 0 {
-		a.host.release(a.conn)
-	} else {
-		a.host.discard(a.conn)
-	}
+	x, c := a.exchange, a.conn
 	a.conn = nil
+	whole := x.pump.stop()
+	x.giveBack(c, x.keep && whole && a.ended && a.err == nil)
 }
 
 // Close gives the connection back; one whose answer was not read to its end is
 // closed.
-func (a *Answer) Close() error {
+func (a *Answer) Close() {
 	a.finish()
-	return nil
+	r := &a.exchange.reader
+	r.Discard(r.Buffered())
+	r.Release()
+	a.given = 0
 }
+
+func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

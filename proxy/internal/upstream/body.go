@@ -4,60 +4,70 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"time"
+
+	"drover/proxy/internal/http1"
+	"drover/proxy/internal/socket"
 )
+
+// Source is where a request's body comes from. It is used by one goroutine at
+// a time, but for Interrupt.
+type Source interface {
+	// Next returns bytes of the body, which stay until the next call. Without
+	// wait it returns only what is there, which may be nothing. io.EOF is the
+	// body's end.
+	Next(wait bool) ([]byte, error)
+	// Trailers are those behind a chunked body, after io.EOF.
+	Trailers() ([]http1.Field, []http1.Line)
+	// Interrupt ends a Next that waits, and Resume makes it usable again.
+	Interrupt()
+	Resume()
+}
 
 // Body is a request's body as it comes from the client. What is read is also
 // kept, up to the replay buffer, so that it can be read again.
 type Body struct {
-	source io.Reader
-	conn   net.Conn // of the client, for deadlines
-	length int64    // -1: chunked, its length is not known
-	limit  int64
-	idle   time.Duration
-	// deadline of the whole request.
-	deadline time.Time
-
-	read    int64 // from source
-	ended   bool
-	err     error // of source, for good
-	kept    []byte
+	source  Source
+	length  int64 // -1: chunked, its length is not known
+	limit   int64
 	keepMax int
-	lost    bool // more was read than kept
-	at      int  // of kept, to read again; beyond it comes source
+
+	read  int64 // from source
+	ended bool
+	err   error // of source, for good
+	kept  []byte
+	lost  bool // more was read than kept
+	at    int  // of kept, to read again; beyond it comes source
+	sent  bool // something of it has left: from here on only what fits is kept
 }
 
-// BodyOptions are what NewBody wants.
-type BodyOptions struct {
-	Source   io.Reader
-	Conn     net.Conn
-	Length   int64 // -1: not known
-	Limit    int64
-	KeepMax  int
-	Idle     time.Duration
-	Deadline time.Time
-}
+// keptIdleMax is how large a replay buffer may stay with a connection whose
+// request is over.
+const keptIdleMax = 4 << 10
 
-// NewBody returns the body of a request. A length of 0 is no body.
-func NewBody(o BodyOptions) *Body {
-	return &Body{
-		source: o.Source, conn: o.Conn, length: o.Length, limit: o.Limit, keepMax: o.KeepMax, idle: o.Idle,
-		deadline: o.Deadline, ended: o.Length == 0,
+// Init makes b the body of another request. A length of 0 is no body, -1 one
+// of unknown length.
+func (b *Body) Init(source Source, length, limit int64, keepMax int) {
+	kept := b.kept[:0]
+	if cap(kept) > keptIdleMax {
+		kept = nil
 	}
+	*b = Body{source: source, length: length, limit: limit, keepMax: keepMax, kept: kept, ended: length == 0}
 }
 
 // Length returns the body's length, -1 when it is not known.
 func (b *Body) Length() int64 { return b.length }
 
+// Received returns how many bytes of it have come.
+func (b *Body) Received() int64 { return b.read }
+
 // Replayable says whether Rewind would succeed.
-func (b *Body) Replayable() bool { return !b.lost }
+func (b *Body) Replayable() bool { return !b.lost || b.read == 0 }
 
 // Rewind begins the body again from its first byte, if all that was read is
 // still kept. What was not yet read comes from the client as before.
 func (b *Body) Rewind() bool {
-	if b.lost {
+	if !b.Replayable() || b.err != nil {
 		return false
 	}
 	b.at = 0
@@ -71,111 +81,68 @@ func (b *Body) Finished() bool { return b.ended && b.err == nil }
 // Err returns why the client's body cannot be read, nil when it can.
 func (b *Body) Err() error { return b.err }
 
-// Read reads the body; io.EOF is its end.
-func (b *Body) Read(p []byte) (int, error) {
-	if b.at < len(b.kept) {
-		n := copy(p, b.kept[b.at:])
-		b.at += n
-		return n, nil
-	}
-	if n, err, done := b.over(); done {
-		return n, err
-	}
-	if err := b.conn.SetReadDeadline(earliest(time.Now().Add(b.idle), b.deadline)); err != nil {
-		return 0, b.fail(fmt.Errorf("%w: %w", ErrBodyTruncated, err))
-	}
-	n, err := b.source.Read(p)
-	return b.took(p, n, err)
-}
+// Trailers are those behind the body, once Finished.
+func (b *Body) Trailers() ([]http1.Field, []http1.Line) { return b.source.Trailers() }
 
-// ReadReady reads what is there without waiting for the client: 0 bytes when
-// nothing is. Only a body of known length can be read so, since giving up in
-// the middle of a chunk's size would lose the place.
-func (b *Body) ReadReady(p []byte) (int, error) {
-	if b.at < len(b.kept) {
-		return b.Read(p)
-	}
-	if n, err, done := b.over(); done {
-		return n, err
-	}
-	if b.length < 0 || len(p) == 0 {
-		return 0, nil
-	}
-	// In the past: only what the connection's reader holds already is read.
-	if err := b.conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return 0, b.fail(fmt.Errorf("%w: %w", ErrBodyTruncated, err))
-	}
-	total := 0
-	for total < len(p) {
-		n, err := b.source.Read(p[total:])
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			b.keep(p[total : total+n])
-			return total + n, nil
-		}
-		n, err = b.took(p[total:], n, err)
-		total += n
-		if err != nil || b.ended {
-			return total, err
-		}
-	}
-	return total, nil
-}
+// done says whether all of it has been given out.
+func (b *Body) done() bool { return b.ended && b.at == len(b.kept) }
 
-func (b *Body) over() (int, error, bool) { //nolint:revive // the error is Read's
+// next returns the body's next bytes, which stay until the next call; io.EOF is
+// its end. Without wait it returns only what is there.
+func (b *Body) next(wait bool) ([]byte, error) {
+	if b.at < len(b.kept) {
+		p := b.kept[b.at:]
+		b.at = len(b.kept)
+		return p, nil
+	}
 	switch {
 	case b.err != nil:
-		return 0, b.err, true
+		return nil, b.err
 	case b.ended:
-		return 0, io.EOF, true
-	default:
-		return 0, nil, false
+		return nil, io.EOF
 	}
-}
-
-// took accounts for n bytes of p that were read from the client.
-func (b *Body) took(p []byte, n int, err error) (int, error) {
-	b.keep(p[:n])
+	p, err := b.source.Next(wait)
+	b.read += int64(len(p))
+	if b.read > b.limit {
+		b.err = ErrBodyTooLarge
+		return nil, b.err
+	}
+	b.keep(p)
 	switch {
-	case b.read > b.limit:
-		return 0, b.fail(ErrBodyTooLarge)
-	case errors.Is(err, io.EOF) && (b.length >= 0 && b.read < b.length || b.length < 0 && !b.trueEnd()):
-		return n, b.fail(ErrBodyTruncated)
 	case errors.Is(err, io.EOF):
 		b.ended = true
-		if n > 0 {
+		if len(p) != 0 {
 			err = nil
 		}
-		return n, err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, b.fail(ErrBodyTimeout)
+		return p, err
 	case err != nil:
-		return n, b.fail(fmt.Errorf("%w: %w", ErrBodyTruncated, err))
+		return nil, b.fail(err)
 	}
-	if b.length >= 0 && b.read == b.length {
+	if b.length > 0 && b.read == b.length {
 		b.ended = true
 	}
-	return n, nil
+	return p, nil
 }
 
-// trueEnd tells the last chunk of a body from a connection that ended between
-// two chunks: the server's reader says io.EOF to both. Asked again, it says so
-// at once after the last chunk; else it asks the connection, which has no time
-// left.
-func (b *Body) trueEnd() bool {
-	if b.conn.SetReadDeadline(time.Unix(1, 0)) != nil {
-		return false
+func (b *Body) fail(err error) error {
+	switch {
+	case errors.Is(err, socket.ErrInterrupted):
+		return err // not for good
+	case errors.Is(err, http1.ErrChunk):
+		b.err = fmt.Errorf("%w: %w", ErrBodyMalformed, err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.err = ErrBodyTimeout
+	default:
+		b.err = fmt.Errorf("%w: %w", ErrBodyTruncated, err)
 	}
-	var none [1]byte
-	n, err := b.source.Read(none[:])
-	return n == 0 && errors.Is(err, io.EOF)
+	return b.err
 }
 
 func (b *Body) keep(p []byte) {
-	b.read += int64(len(p))
 	if b.lost || len(p) == 0 {
 		return
 	}
-	if len(b.kept)+len(p) > b.keepMax {
+	if b.sent && len(b.kept)+len(p) > b.keepMax {
 		b.lost, b.kept, b.at = true, nil, 0
 		return
 	}
@@ -183,28 +150,25 @@ func (b *Body) keep(p []byte) {
 	b.at = len(b.kept)
 }
 
-func (b *Body) fail(err error) error {
-	b.err = err
-	return err
-}
-
-func earliest(a, b time.Time) time.Time {
-	if !b.IsZero() && b.Before(a) {
-		return b
+// leaves notes that something of the body is on its way. Until then all that
+// was read of it is kept, since it is in nobody's hands but ours.
+func (b *Body) leaves() {
+	b.sent = true
+	if len(b.kept) > b.keepMax || b.length > int64(b.keepMax) {
+		b.lost, b.kept, b.at = true, nil, 0
 	}
-	return a
 }
 
-// Discard reads the rest of the body away: at most max bytes, for at most
-// wait.
-func (b *Body) Discard(max int64, wait time.Duration) {
+// Discard reads the rest of the body away: at most max bytes. Each wait is
+// bounded by the source's.
+func (b *Body) Discard(max int64) {
 	if b.length >= 0 && b.length-b.read > max {
 		return
 	}
-	b.at, b.deadline = len(b.kept), earliest(time.Now().Add(wait), b.deadline)
-	end := b.read + max
-	buffer := make([]byte, 4<<10)
-	for !b.ended && b.err == nil && b.read < end {
-		b.Read(buffer) //nolint:errcheck // kept in err
+	b.lost, b.at = true, len(b.kept)
+	for end := b.read + max; !b.ended && b.err == nil && b.read < end; {
+		if _, err := b.next(true); err != nil {
+			return
+		}
 	}
 }

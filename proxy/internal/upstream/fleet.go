@@ -3,152 +3,98 @@ package upstream
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
 	"drover/proxy/internal/metrics"
-	"drover/proxy/internal/passport"
+	"drover/proxy/internal/pool"
+	"drover/proxy/internal/socket"
 )
 
-// Settings bound every connection.
+// Settings bound every exchange.
 type Settings struct {
-	Connect, FirstByte, Idle time.Duration
-	KeepAlive                time.Duration // of idle connections
-	HeaderBytes              int           // of an answer's head
-	ConnectionsMax           int           // to one host
-}
-
-// Health is the active check of a datacenter's hosts. An empty path checks
-// nothing.
-type Health struct {
-	Path              string
-	Interval, Timeout time.Duration
-}
-
-// Datacenter says where one is reached.
-type Datacenter struct {
-	Upstreams []string
-	Failover  []bucketmap.Datacenter
-	Health    Health
+	FirstByte, Idle time.Duration
+	HeaderBytes     int // of an answer's head, and of its trailers
+	Fields          int // header lines of either
 }
 
 // Fleet is every upstream of every datacenter.
 type Fleet struct {
 	settings Settings
-	pools    map[bucketmap.Datacenter]*pool
-	health   map[bucketmap.Datacenter]Health
+	pools    *pool.Pools
+	buffers  *socket.Buffers
 	metrics  *metrics.Metrics
 }
 
-// New returns a fleet. It connects to nothing.
-func New(datacenters map[bucketmap.Datacenter]Datacenter, settings Settings, m *metrics.Metrics) *Fleet {
-	f := &Fleet{settings: settings, pools: map[bucketmap.Datacenter]*pool{}, health: map[bucketmap.Datacenter]Health{}, metrics: m}
-	for name, dc := range datacenters {
-		p := &pool{datacenter: name, failover: dc.Failover, budget: newBudget(), retries: m.Retries.WithLabelValues(string(name))}
-		for _, address := range dc.Upstreams {
-			p.hosts = append(p.hosts, newHost(address, &f.settings,
-				m.UpstreamHealthy.WithLabelValues(string(name), address), m.UpstreamConns.WithLabelValues(string(name))))
-		}
-		f.pools[name], f.health[name] = p, dc.Health
+// New returns a fleet on these pools. It connects to nothing.
+func New(pools *pool.Pools, settings Settings, buffers *socket.Buffers, m *metrics.Metrics) *Fleet {
+	for _, dc := range pools.Datacenters() {
 		for _, kind := range Kinds() {
-			m.UpstreamErrors.WithLabelValues(string(name), string(kind))
+			m.UpstreamErrors.WithLabelValues(string(dc), string(kind))
 		}
-		for _, other := range dc.Failover {
-			m.Failovers.WithLabelValues(string(name), string(other))
+		for _, other := range pools.Of(dc).Failover() {
+			m.Failovers.WithLabelValues(string(dc), string(other.Name()))
 		}
 	}
-	return f
+	return &Fleet{settings: settings, pools: pools, buffers: buffers, metrics: m}
 }
 
-// Datacenters returns the datacenters that have upstreams, sorted.
-func (f *Fleet) Datacenters() []bucketmap.Datacenter {
-	return slices.Sorted(maps.Keys(f.pools))
-}
+// Resolve resolves the upstreams' names, once, before the first request. What
+// fails is tried again by Run.
+func (f *Fleet) Resolve(ctx context.Context) { f.pools.Resolve(ctx) }
 
-// Run checks health and closes idle connections until ctx ends; then it closes
-// all of them and returns nil.
-func (f *Fleet) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for name, p := range f.pools {
-		for _, h := range p.hosts {
-			group.Go(func() error {
-				h.sweep(ctx)
-				return nil
-			})
-			if f.health[name].Path != "" {
-				group.Go(func() error {
-					h.watch(ctx, f.health[name])
-					return nil
-				})
-			}
-		}
-	}
-	err := group.Wait()
-	for _, p := range f.pools {
-		for _, h := range p.hosts {
-			h.shut()
-		}
-	}
-	return err
-}
-
-func (h *host) sweep(ctx context.Context) {
-	tick := time.NewTicker(max(h.settings.KeepAlive/4, 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case now := <-tick.C:
-			h.closeIdle(now, h.settings.KeepAlive)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+// Run checks health, resolves names and closes idle connections until ctx
+// ends; then it closes all of them and returns nil.
+func (f *Fleet) Run(ctx context.Context) error { return f.pools.Run(ctx) }
 
 // errNoUpstream is a datacenter whose hosts are all ejected.
 var errNoUpstream = errors.New("every upstream is ejected")
 
 // Do sends a request to a datacenter, or to those of its failover list when it
-// cannot be reached, and returns the answer with its head read. The error is
-// ErrMapChanged or an *Error.
-func (f *Fleet) Do(ctx context.Context, datacenter bucketmap.Datacenter, r *Request) (*Answer, error) {
-	p, ok := f.pools[datacenter]
-	if !ok {
+// cannot be reached, and returns the answer with its head read, which is valid
+// until the exchange's next Do. The error is ErrMapChanged or an *Error.
+func (x *Exchange) Do(datacenter bucketmap.Datacenter, r *Request) (*Answer, error) {
+	f := x.fleet
+	p := f.pools.Of(datacenter)
+	if p == nil {
 		return nil, &Error{KindConnect, datacenter, errors.New("it has no upstreams in the configuration")}
 	}
-	answer, err := f.inPool(ctx, p, r)
-	var failed *Error
-	for _, other := range p.failover {
-		if !errors.As(err, &failed) || !failed.neverLeft() || ctx.Err() != nil || !r.Body.Rewind() {
+	x.request = r
+	if !r.Body.Rewind() {
+		return nil, x.fleet.failed(p, KindBody, r.Body.Err())
+	}
+	err := x.inPool(p)
+	for _, other := range p.Failover() {
+		if err == nil || !neverLeft(err) || r.Leash.IsCut() || !r.Body.Rewind() {
 			break
 		}
-		f.metrics.Failovers.WithLabelValues(string(datacenter), string(other)).Inc()
-		answer, err = f.inPool(ctx, f.pools[other], r)
+		f.metrics.Failovers.WithLabelValues(string(datacenter), string(other.Name())).Inc()
+		err = x.inPool(other)
 	}
-	return answer, err
-}
-
-// inPool sends a request to one datacenter: once, or twice when that is safe.
-func (f *Fleet) inPool(ctx context.Context, p *pool, r *Request) (*Answer, error) {
-	p.budget.earn()
-	h := p.pick(nil)
-	if h == nil {
-		return nil, f.failed(p, KindConnect, errNoUpstream)
-	}
-	answer, tried, err := f.try(ctx, p, h, r, false)
-	if err == nil || !tried.again(r) || ctx.Err() != nil || !p.budget.spend() {
-		return answer, err
-	}
-	if h = p.pick(h); h == nil {
+	if err != nil {
 		return nil, err
 	}
-	p.retries.Inc()
-	answer, _, err = f.try(ctx, p, h, r, true)
-	return answer, err
+	return &x.answer, nil
+}
+
+// inPool sends the request to one datacenter: once, or twice when that is safe.
+func (x *Exchange) inPool(p *pool.Pool) error {
+	p.Earn()
+	h := p.Pick(nil)
+	if h == nil {
+		return x.fleet.failed(p, KindConnect, errNoUpstream)
+	}
+	tried, err := x.try(p, h, false)
+	if err == nil || !tried.again(x.request) || x.request.Leash.IsCut() || !p.Spend() {
+		return err
+	}
+	if h = p.Pick(h); h == nil {
+		return err
+	}
+	p.Retried()
+	x.request.Passport.Retries++
+	_, err = x.try(p, h, true)
+	return err
 }
 
 // tried says how far a failed try came.
@@ -165,41 +111,13 @@ func (t tried) again(r *Request) bool {
 	return (!t.left || r.Idempotent && !t.answer) && r.Body.Rewind()
 }
 
-func (f *Fleet) failed(p *pool, kind Kind, err error) *Error {
-	f.metrics.UpstreamErrors.WithLabelValues(string(p.datacenter), string(kind)).Inc()
-	return &Error{Kind: kind, Datacenter: p.datacenter, Err: err}
+func (f *Fleet) failed(p *pool.Pool, kind Kind, err error) *Error {
+	f.metrics.UpstreamErrors.WithLabelValues(string(p.Name()), string(kind)).Inc()
+	return &Error{Kind: kind, Datacenter: p.Name(), Err: err}
 }
 
-// try sends a request to one host, once.
-func (f *Fleet) try(ctx context.Context, p *pool, h *host, r *Request, fresh bool) (*Answer, tried, error) {
-	r.Passport.Stamp(passport.Connecting)
-	r.Passport.Attempts++
-	r.Passport.Datacenter = p.datacenter
-	connect, cancel := context.WithTimeout(ctx, f.settings.Connect)
-	c, err := h.acquire(connect, fresh)
-	cancel()
-	if errors.Is(err, errLimit) {
-		return nil, tried{}, f.failed(p, KindLimit, err)
-	}
-	if err != nil {
-		h.failed(time.Now())
-		return nil, tried{}, f.failed(p, KindConnect, err)
-	}
-	h.load.Add(1)
-	x := &exchange{fleet: f, pool: p, host: h, conn: c, request: r}
-	answer, tried, err := x.run()
-	if err == nil {
-		h.succeeded()
-		return answer, tried, nil
-	}
-	h.load.Add(-1)
-	if errors.Is(err, ErrMapChanged) {
-		h.release(c) // nothing was sent on it
-		return nil, tried, err
-	}
-	h.discard(c)
-	if !tried.final {
-		h.failed(time.Now())
-	}
-	return nil, tried, err
+// stale is a connection that was not good when it was to be used. It is not
+// counted: that is what idle connections come to.
+func (f *Fleet) stale(p *pool.Pool, err error) *Error {
+	return &Error{Kind: KindConnect, Datacenter: p.Name(), Err: err}
 }

@@ -1,0 +1,9 @@
+package peer
+
+import "syscall"
+
+// attributes put a peer in a process group of its own, so that Ctrl-C reaches
+// the suite alone, and end it with the suite.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

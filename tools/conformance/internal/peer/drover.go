@@ -1,0 +1,111 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"drover/bucketmap"
+	"drover/bucketmap/file"
+)
+
+// buckets is the size of the map: one shard in one datacenter holds them all.
+const buckets = 16
+
+// IdentityHeader is where the peers that know users find their id.
+const IdentityHeader = "X-User-Id"
+
+const datacenter bucketmap.Datacenter = "here"
+
+// buildDrover builds the proxy of the source tree that the suite runs in.
+func buildDrover(ctx context.Context, dir string) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find Drover's sources (run the suite from within them): %w", err)
+	}
+	path, source, _ := strings.Cut(strings.TrimSpace(string(root)), " ")
+	if path != "drover" {
+		return "", fmt.Errorf("this is module %s: run the suite from within Drover's sources", path)
+	}
+	binary := filepath.Join(dir, "drover-proxy")
+	command := exec.CommandContext(ctx, "go", "build", "-o", binary, "./proxy")
+	command.Dir = source
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, output)
+	}
+	return binary, nil
+}
+
+func drover(ctx context.Context, binary, client, origin string, place Place) (program, error) {
+	folder := filepath.Join(place.Dir, "map")
+	if err := publish(ctx, folder); err != nil {
+		return program{}, err
+	}
+	admin, err := freeAddress(ctx, place.Slot, client)
+	if err != nil {
+		return program{}, err
+	}
+	config := filepath.Join(place.Dir, "proxy.yaml")
+	err = os.WriteFile(config, fmt.Appendf(nil, `listen: %q
+admin: {listen: %q}
+id: conformance
+map: {dir: %q}
+identity:
+  - header: %s
+trusted_peers: [127.0.0.0/8]
+datacenters:
+  %s:
+    upstreams: [%q]
+timeouts: {header: %v}
+limits: {body: %d}
+access_log: none
+`, client, admin, folder, IdentityHeader, datacenter, origin, HeaderWait, BodyMax), 0o600)
+	if err != nil {
+		return program{}, err
+	}
+	ready := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("not ready: %s", response.Status)
+		}
+		return nil
+	}
+	return program{args: []string{binary, "--config", config}, ready: ready}, nil
+}
+
+// publish writes a map into a folder, unless it is there.
+func publish(ctx context.Context, folder string) error {
+	store, err := file.Open(folder, file.Options{})
+	if err != nil {
+		return err
+	}
+	defer store.Close() //nolint:errcheck // what was published is on the disk
+	if _, err := store.Load(ctx); err == nil {
+		return nil
+	}
+	draft := bucketmap.NewDraft(buckets)
+	draft.Default = bucketmap.Default{Datacenter: datacenter}
+	if err := draft.PutShard(bucketmap.Shard{Name: "shard", Datacenter: datacenter}); err != nil {
+		return err
+	}
+	if err := draft.SetHome(0, buckets-1, "shard"); err != nil {
+		return err
+	}
+	snapshot, err := draft.Snapshot()
+	if err != nil {
+		return err
+	}
+	return store.Publish(ctx, snapshot, bucketmap.Change{Who: "conformance", Why: "the suite's map"})
+}
