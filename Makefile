@@ -11,7 +11,12 @@ LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo sabotage test test-short lint fmt docs bench fuzz servers clean
+.PHONY: help build demo sabotage test test-short conformance lint fmt docs bench bench-edge fuzz soak servers clean
+
+# Which proxy the conformance suite is run against: drover, nginx, haproxy or all.
+PEER ?= all
+# How long each fuzz test runs.
+FUZZTIME ?= 30s
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +44,9 @@ test: servers ## everything, with -race, on real servers that it installs and st
 test-short: ## what needs no servers
 	$(GO) test ./bucketmap/... ./internal/... ./proxy/...
 
+conformance: ## the raw-socket suite against PEER=drover, nginx, haproxy or all (the default)
+	$(GO) run ./tools/conformance --peer $(PEER)
+
 lint: $(LINT) ## golangci-lint, with the import arrows of ARCHITECTURE.md
 	$(LINT) run ./...
 
@@ -52,13 +60,27 @@ fmt: ## gofmt
 
 docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./migrator -run TestStatesPage -update
+	$(GO) test ./proxy/internal/passport -update
+	$(GO) test ./proxy/internal/config -run TestTheReference -update
 
 bench: ## the benchmarks, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/...
+	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/... ./proxy/internal/...
 
-fuzz: ## 30 seconds of each fuzz test
-	$(GO) test -run '^$$' -fuzz FuzzDecide -fuzztime 30s ./bucketmap
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime 30s ./bucketmap/yaml
+bench-edge: ## the edge beside nginx, haproxy and net/http in one run: CPU, memory, latency; then holds, slow clients, restarts
+	$(GO) run ./bench/edge --gate --rounds 5 --retakes 3
+	$(GO) run ./bench/edge held
+	$(GO) run ./bench/edge slow
+	$(GO) run ./bench/edge restart
+
+fuzz: ## each fuzz test for FUZZTIME (30s)
+	@set -e; for pair in FuzzDecide=./bucketmap FuzzDecode=./bucketmap/yaml FuzzFraming=./proxy/internal/http1 \
+	  FuzzDecoder=./proxy/internal/http1 FuzzResponse=./proxy/internal/http1; do \
+	  $(GO) test -run '^$$' -fuzz "^$${pair%%=*}$$" -fuzztime $(FUZZTIME) "$${pair#*=}"; done
+
+soak: servers ## what takes longer than the tests may: framing fuzzed for 10 minutes, 1 GiB streams, restarts
+	$(GO) test -run '^$$' -fuzz '^FuzzFraming$$' -fuzztime 10m ./proxy/internal/http1
+	DROVER_STREAM_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run 'Stream|BigBody' ./proxy
+	$(GO) run ./bench/edge restart
 
 servers: ## install the test servers (MariaDB, memcached) if they are not there
 	$(GO) run ./tools/testservers/cmd/testservers install

@@ -2,14 +2,16 @@
 // datacenter that holds its user's data.
 //
 //	proxy run --config FILE    serve until SIGTERM or SIGINT, then drain
-//	proxy check FILE           say what is wrong with a configuration
+//	proxy check FILE           say what is wrong with a configuration and the files that it names
+//	proxy explain --config FILE   say what would become of the request on the standard input
 //
 // main wires, run works:
 //
 //	main.go    commands, signals, exit code
 //	run.go     the parts, in the order in which they begin and end
+//	startmap.go   the first map, and its acknowledgement, before the first client
 //	store.go   the map's store
-//	access.go  where passports are written
+//	explain.go, explaintext.go   what the edge would do with a request
 //
 // The parts are under internal: config, identity, routing (the map in force),
 // hold, upstream, edge (the request's way through all of them), passport,

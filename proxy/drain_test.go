@@ -68,7 +68,7 @@ func keepAliveClient(address string, stop <-chan struct{}) (answered int, err er
 	}
 }
 
-func TestDrainLosesNoRequest(t *testing.T) {
+func TestADrainThatBeginsUnderFullLoadLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *config.Config) {
 		c.Passport.Sample = 0

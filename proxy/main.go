@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,7 +19,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := command().ExecuteContext(ctx); err != nil {
+	switch err := command().ExecuteContext(ctx); {
+	case errors.Is(err, errWouldRefuse): // explain has said it
+		os.Exit(2)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "proxy:", err)
 		os.Exit(1)
 	}
@@ -71,17 +75,27 @@ func command() *cobra.Command {
 			panic(err) // the flag is there: the line before
 		}
 	}
-	check := &cobra.Command{
-		Use: "check FILE", Short: "Say everything that is wrong with a configuration",
+	root.AddCommand(runs, checkCommand(), explainCommand())
+	return root
+}
+
+func checkCommand() *cobra.Command {
+	var files bool
+	cmd := &cobra.Command{
+		Use: "check FILE", Short: "Say everything that is wrong with a configuration, and with the files that it names",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := config.Load(args[0]); err != nil {
+			c, err := config.Load(args[0])
+			if err == nil && files {
+				err = c.Check()
+			}
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok")
 			return err
 		},
 	}
-	root.AddCommand(runs, check)
-	return root
+	cmd.Flags().BoolVar(&files, "files", true, "open the files that it names (certificates, authorities, key sets), too")
+	return cmd
 }

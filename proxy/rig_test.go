@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,21 +210,27 @@ func (r *rig) publishOnly(edit func(*bucketmap.Draft)) bucketmap.Version {
 
 func (r *rig) waitAck(want func(bucketmap.Ack) bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
-	defer cancel()
-	var last []bucketmap.Ack
-	err := r.store.WatchAcks(ctx, func(acks []bucketmap.Ack) bool {
-		last = acks
-		for _, a := range acks {
-			if a.Proxy == r.config.ID && want(a) {
-				return false
-			}
-		}
-		return true
+	err := waitAcks(r.t, r.store, func(acks []bucketmap.Ack) bool {
+		return slices.ContainsFunc(acks, func(a bucketmap.Ack) bool { return a.Proxy == r.config.ID && want(a) })
 	})
 	if err != nil {
-		r.t.Fatalf("waiting for the acknowledgement: %v; last %v", err, last)
+		r.t.Fatal(err)
 	}
+}
+
+// waitAcks waits until the acknowledgements of all are as wanted.
+func waitAcks(t *testing.T, store *file.Store, want func([]bucketmap.Ack) bool) error {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var last []bucketmap.Ack
+	err := store.WatchAcks(ctx, func(acks []bucketmap.Ack) bool {
+		last = acks
+		return !want(acks)
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the acknowledgement: %w; last %v", err, last)
+	}
+	return nil
 }
 
 func holdBucket(b bucketmap.BucketID, d time.Duration) func(*bucketmap.Draft) {

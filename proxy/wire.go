@@ -39,7 +39,8 @@ func (p *proxy) wire(registry prometheus.Registerer) error {
 	}
 	p.holds = hold.New(hold.Options{
 		RequestsMax: c.Hold.RequestsMax, Total: c.Hold.Total, Bytes: int64(c.Hold.Bytes), WaitMax: c.Hold.WaitMax,
-		ReactiveMax: c.RerouteWaitMax, ReleaseRate: c.Hold.ReleaseRate, Metrics: p.metrics,
+		ReactiveMax: c.RerouteWaitMax, ReleaseRate: c.Hold.ReleaseRate,
+		UnsentMax: max(min(c.Upstream.Queue, c.Limits.UpstreamConnections)/2, 1), Metrics: p.metrics,
 	})
 	p.table = routing.New(routing.Options{
 		Source: p.source, Proxy: p.id, Datacenters: known, Cache: c.Map.Cache, OnSwap: p.holds.Swap, Metrics: p.metrics, Log: p.log,

@@ -9,6 +9,7 @@
 //	go run ./bench/edge --profile cpu.pprof              one more round of drover, under its profiler
 //	go run ./bench/edge held                             5,000 requests held at once, and released
 //	go run ./bench/edge slow                             2,000 slow clients and one that is not
+//	go run ./bench/edge restart                          the edge replaced under load, and what is lost; exit 1 if anything is
 //
 // All peers do the same: 10,000 users, by the header X-User-Id, half to each of
 // two datacenters; keep-alive on both sides; no access log. Each has its own

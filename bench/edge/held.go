@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,7 @@ type heldSample struct {
 	Round        int                `json:"round"`
 	Released     float64            `json:"released_ms"`       // from Publish called to the last request at an origin
 	AfterPublish float64            `json:"after_publish_ms"`  // the same from Publish done
+	InForce      float64            `json:"in_force_ms"`       // from Publish called to the map in force at the edge
 	Answered     int                `json:"answered"`          // of those held
 	Errors       int                `json:"errors"`            // of them, and of those before
 	Start        float64            `json:"start_mib"`         // before anybody connected
@@ -56,23 +58,24 @@ type holding struct {
 }
 
 func heldCommand(b *bench) *cobra.Command {
-	var requests int
+	var requests, rate int
 	cmd := &cobra.Command{
 		Use: "held", Short: "Hold 5,000 requests at once and release them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return b.run(cmd, func(ctx context.Context) error { return b.held(ctx, requests) })
+			return b.run(cmd, func(ctx context.Context) error { return b.held(ctx, requests, rate) })
 		},
 	}
 	cmd.Flags().IntVar(&requests, "requests", 5000, "how many are held")
+	cmd.Flags().IntVar(&rate, "release-rate", 0, "hold.release_rate; 0: the edge's default")
 	return cmd
 }
 
-func (b *bench) held(ctx context.Context, requests int) error {
+func (b *bench) held(ctx context.Context, requests, rate int) error {
 	if requests < 1 || requests > 8000 { // both sides of each, and the origins', below 20,000 descriptors
 		return errors.New("--requests is 1 to 8000")
 	}
 	o := peer.Options{Workers: 2, Core: anyCore, Hold: peer.Hold{
-		RequestsMax: requests, Total: requests, WaitMax: heldFor, ReleaseRate: 1 << 20, // as fast as the edge can
+		RequestsMax: requests, Total: requests, WaitMax: heldFor, ReleaseRate: rate,
 	}}
 	var samples []heldSample
 	var faulty error
@@ -276,6 +279,7 @@ func (h *holding) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	wall := time.Now()
 	called, err := yard.Monotonic()
 	if err != nil {
 		return err
@@ -292,6 +296,15 @@ func (h *holding) release(ctx context.Context) error {
 	}
 	h.sample.Released = (h.sample.Released - float64(called)) / 1e6
 	h.sample.AfterPublish = (h.sample.AfterPublish - float64(done)) / 1e6
+	text, err := h.peer.Page(ctx, "/map")
+	if err != nil {
+		return err
+	}
+	var status struct{ Since time.Time }
+	if err := json.Unmarshal(text, &status); err != nil {
+		return fmt.Errorf("read the edge's /map: %w", err)
+	}
+	h.sample.InForce = status.Since.Sub(wall).Seconds() * 1e3
 	return nil
 }
 
@@ -311,8 +324,8 @@ func (h *holding) account(ctx context.Context) error {
 		h.faulty = errors.Join(h.faulty, fmt.Errorf("%w: %d requests were held, the edge counts %.0f, by outcome %v",
 			errFaulty, h.requests, h.sample.Entered, h.sample.Outcomes))
 	}
-	h.progress("round %d of %d: released within %.0f ms, %.1f KiB for each held request, %d errors",
-		h.sample.Round, h.rounds, h.sample.Released, h.sample.PerHeld, h.sample.Errors)
+	h.progress("round %d of %d: released within %.0f ms, %.0f of them until the map was in force; %.1f KiB for each held request, %d errors",
+		h.sample.Round, h.rounds, h.sample.Released, h.sample.InForce, h.sample.PerHeld, h.sample.Errors)
 	return nil
 }
 
@@ -325,6 +338,7 @@ func (b *bench) heldTable(requests int, samples []heldSample) {
 		}{
 			{"last request sent, ms after Publish was called", func(s heldSample) float64 { return s.Released }},
 			{"last request sent, ms after Publish was done", func(s heldSample) float64 { return s.AfterPublish }},
+			{"map in force at the edge, ms after Publish was called", func(s heldSample) float64 { return s.InForce }},
 			{"KiB for each held request, over the idle connection", func(s heldSample) float64 { return s.PerHeld }},
 			{"KiB for each held request, with its connection", func(s heldSample) float64 { return s.PerClient }},
 			{"MiB before anybody connected", func(s heldSample) float64 { return s.Start }},

@@ -45,7 +45,7 @@ func command() *cobra.Command {
 	own.StringSliceVar(&c.loads, "load", loadNames(), "how")
 	own.StringVar(&c.profile, "profile", "", "write a CPU profile of drover, saturated, to this `file`")
 	own.IntVar(&c.retakes, "retakes", 0, "how often a turn is taken again that others disturbed")
-	root.AddCommand(heldCommand(&b), slowCommand(&b), yardCommand(), nethttpCommand())
+	root.AddCommand(heldCommand(&b), slowCommand(&b), restartCommand(&b), yardCommand(), nethttpCommand())
 	return root
 }
 

@@ -121,6 +121,19 @@ func TestNormalClientIsServedBesideSlowOnes(t *testing.T) {
 	}
 }
 
+func TestNothingIsLostWhileTheEdgeIsReplaced(t *testing.T) {
+	t.Parallel()
+	table, samples := smoke(t, "restart", "--runs", "1")
+	if len(samples) != 4 {
+		t.Fatalf("%d samples", len(samples))
+	}
+	for _, s := range samples {
+		if s["lost"] != 0.0 || s["doubled"] != 0.0 || s["acknowledged"].(float64) < 100 {
+			t.Errorf("%v\n%s", s, table)
+		}
+	}
+}
+
 func TestUnknownPeersAndLoadsAreRefused(t *testing.T) {
 	b := &bench{rounds: 1}
 	for want, o := range map[string]compareOptions{

@@ -136,7 +136,7 @@ func Default() Config {
 		Limits:   defaultLimits(),
 		Hold: Hold{
 			RequestsMax: 1000, Total: 8000, // fewer than the connections: those not held go on
-			Bytes: 64 * config.MiB, WaitMax: 5 * time.Second, ReleaseRate: 25_000,
+			Bytes: 64 * config.MiB, WaitMax: 5 * time.Second, ReleaseRate: 50_000,
 		},
 		ReplayBuffer:   64 * config.KiB, // × 10,000 connections = 640 MiB at worst
 		RerouteWaitMax: 2 * time.Second,

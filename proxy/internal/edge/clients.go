@@ -19,7 +19,7 @@ type clients struct {
 
 // member is one connection.
 type member interface {
-	// idleSince is in ns of the wall clock; 0: a request is under way.
+	// idleSince is in ns of the wall clock; 0 or less: it is not idle.
 	idleSince() int64
 	// goAway tells the client that the edge is being stopped; stop ends a
 	// connection that is idle; cut ends it at once.
@@ -90,7 +90,7 @@ func (c *clients) stopIdle(now time.Time, idle time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for m := range c.members {
-		if since := m.idleSince(); since != 0 && now.Sub(time.Unix(0, since)) >= idle {
+		if since := m.idleSince(); since > 0 && now.Sub(time.Unix(0, since)) >= idle {
 			m.stop()
 		}
 	}

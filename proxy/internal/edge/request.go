@@ -51,6 +51,7 @@ type request struct {
 	sending  routing.Sending
 	inside   bool // between Enter and Leave
 	entered  time.Time
+	unsent   bool // let go by its hold, and its head is not written yet
 	unheld   bool // waited as long as it may: holds are not for it any more
 	answer   *upstream.Answer
 	replied  bool // something of an answer has gone to the client
@@ -89,10 +90,10 @@ func (r *request) begin(head *http1.Request) {
 	p.Peer, p.Secure = r.peer.address, r.peer.scheme == "https"
 	if e.options.Office.WantsHeaders() {
 		for i, l := range head.Lines {
-			switch l.Kind {
-			case http1.UserAgent:
+			if l.Kind == http1.UserAgent {
 				p.UserAgent = head.Fields[i].Value
-			case http1.Referer:
+			}
+			if l.Kind == http1.Referer {
 				p.Referer = head.Fields[i].Value
 			}
 		}
@@ -121,7 +122,10 @@ func (r *request) Enter() bool {
 }
 
 // Leave is upstream.Gate's.
-func (r *request) Leave() { r.leave() }
+func (r *request) Leave() {
+	r.leave()
+	r.sent()
+}
 
 func (r *request) leave() {
 	if r.inside {

@@ -38,8 +38,10 @@ func (c *conn) write(p, q []byte) error {
 func (c *conn) interim(head *http1.Response) error {
 	out := append(c.buffer(), "HTTP/1.1 "...)
 	out = append(append(out, head.Line...), "\r\n"...)
-	out = appendAnswerLines(out, head, false)
-	return c.write(append(out, "\r\n"...), nil)
+	out = appendAnswerLines(out, head, true)
+	err := c.write(append(out, "\r\n"...), nil)
+	c.request.replied = false // the answer that counts is still to come
+	return err
 }
 
 // framing is how the end of an answer is told to the client.
@@ -80,7 +82,7 @@ func (c *conn) appendAnswer(out []byte, how framing, keep bool) []byte {
 	h := r.answer.Head
 	out = append(out, "HTTP/1.1 "...)
 	out = append(append(out, h.Line...), "\r\n"...)
-	out = appendAnswerLines(out, h, how != framedAsIs || h.Status == fasthttp.StatusNoContent)
+	out = appendAnswerLines(out, h, how != framedAsIs || h.Chunked || h.Status == fasthttp.StatusNoContent)
 	if how == framedChunked || r.up.IsHead && h.Chunked && c.head.Minor == 1 {
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
 	}
@@ -257,7 +259,7 @@ func (c *conn) refused(f refusal, body []byte) {
 		out = r.appendExposed(out)
 	}
 	out = append(out, "\r\n"...)
-	if r.passport.Method != "HEAD" {
+	if r.passport.Method != fasthttp.MethodHead {
 		out = append(out, body...)
 	}
 	if c.write(out, nil) == nil {

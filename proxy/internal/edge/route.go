@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"drover/bucketmap"
 	"drover/proxy/internal/hold"
 	"drover/proxy/internal/metrics"
@@ -14,8 +16,9 @@ import (
 // route decides, holds and sends, until there is an answer.
 func (r *request) route() {
 	e := r.edge
+	defer r.sent()
 	r.buildBase()
-	r.up.IsHead, r.up.Idempotent = r.passport.Method == "HEAD", idempotent(r.passport.Method)
+	r.up.IsHead, r.up.Idempotent = r.passport.Method == fasthttp.MethodHead, idempotent(r.passport.Method)
 	r.up.Upgrade = r.upgrades()
 	r.up.Deadline = r.deadline
 	for {
@@ -111,6 +114,7 @@ func (r *request) hold() wait {
 	if r.entered.IsZero() {
 		r.entered = begun
 	}
+	r.sent()
 	r.passport.Stamp(passport.Holding)
 	outcome := holds.Wait(hold.Ticket{
 		Bucket: r.decision.Bucket, Snapshot: r.snapshot, Entered: r.entered, MapOnly: rerouted,
@@ -119,6 +123,7 @@ func (r *request) hold() wait {
 	if rerouted { // the hold has a bound of its own
 		r.rerouteEnd = r.rerouteEnd.Add(time.Since(begun))
 	}
+	r.unsent = outcome == hold.Released
 	switch outcome {
 	case hold.NotHeld, hold.Released:
 		return waitAgain
@@ -150,5 +155,13 @@ func idempotent(method string) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// sent lets the next held request go behind this one.
+func (r *request) sent() {
+	if r.unsent {
+		r.unsent = false
+		r.edge.options.Holds.Sent()
 	}
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ func (s *Server) accept(p *listen.Pending) {
 		defer s.conns.Done()
 		defer e.clients.leave()
 		defer e.options.Metrics.ClientConns.Dec()
+		defer e.recovered()
 		s.serve(p)
 	}()
 }
@@ -86,6 +88,14 @@ func (s *Server) serve(p *listen.Pending) {
 	}
 	defer e.clients.remove(c, accepted.Peer.Addr())
 	c.serve()
+}
+
+// recovered keeps a bug from ending more than its own connection.
+func (e *Edge) recovered() {
+	if bug := recover(); bug != nil {
+		e.options.Metrics.Panics.Inc()
+		e.options.Log.Error("a connection met a bug of the edge", zap.String("bug", fmt.Sprint(bug)), zap.ByteString("stack", debug.Stack()))
+	}
 }
 
 // idleSince is member's.

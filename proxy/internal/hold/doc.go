@@ -14,8 +14,9 @@
 // dead migrator can delay a request, never strand it.
 //
 // When a hold ends, its requests go out first in first out, at a bounded rate,
-// so that the new home is not run over. New requests of the bucket do not
-// queue behind them.
+// so that the new home is not run over, and no faster than they are sent
+// (UnsentMax), so that they do not fill the upstreams' queues. New requests of
+// the bucket do not queue behind them.
 //
 // The counters always balance:
 //

@@ -25,6 +25,11 @@ type Options struct {
 	Now          func() time.Time // nil: time.Now
 	ClientPoll   time.Duration    // 0: 100 ms
 	ReleaseBurst int              // 0: what ReleaseRate gives in 10 ms
+	// UnsentMax bounds the requests that were let go and are not sent yet, by
+	// Sent; 0: no bound, and nobody needs to call Sent. It is less than what
+	// waits for a connection to one upstream at most: a release must not fill
+	// that queue, and have requests refused for which nothing was wrong.
+	UnsentMax int
 }
 
 const (
@@ -48,6 +53,7 @@ type Manager struct {
 		reactive map[bucketmap.BucketID]*reactive
 		releases []*waiter // hold ended, not yet let go; first in first out
 		tokens   int       // how many may go before the next tick
+		unsent   int       // let go, not sent
 		held     int
 		bytes    int64
 		draining bool

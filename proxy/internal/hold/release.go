@@ -55,10 +55,15 @@ func (m *Manager) endQueue(b bucketmap.BucketID, q *queue) {
 	delete(m.mu.queues, b)
 }
 
-// letGo lets go as many requests as there are tokens, the oldest first.
+// letGo lets go as many requests as there are tokens, and as may be unsent, the
+// oldest first.
 func (m *Manager) letGo() {
 	n := min(len(m.mu.releases), m.mu.tokens)
+	if m.options.UnsentMax > 0 {
+		n = max(min(n, m.options.UnsentMax-m.mu.unsent), 0)
+	}
 	for i, w := range m.mu.releases[:n] {
+		m.mu.unsent++
 		m.finish(w, Released)
 		m.mu.releases[i] = nil
 	}
@@ -72,5 +77,17 @@ func (m *Manager) letGo() {
 		case m.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// Sent says that a request whose Wait was Released is sent, or has ended. With
+// an UnsentMax it is called once for each, so that the next can go.
+func (m *Manager) Sent() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mu.unsent--
+	// By halves: one poke for each would be as many switches.
+	if len(m.mu.releases) != 0 && m.mu.unsent <= m.options.UnsentMax/2 {
+		m.letGo()
 	}
 }

@@ -114,6 +114,7 @@ func (m *Manager) leave(w *waiter, outcome Outcome) {
 		m.mu.releases = slices.DeleteFunc(m.mu.releases, func(other *waiter) bool { return other == w })
 		if outcome == Expired {
 			outcome = Released
+			m.mu.unsent++
 		}
 	} else {
 		m.dequeue(w)

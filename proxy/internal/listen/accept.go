@@ -42,11 +42,11 @@ const (
 )
 
 const (
-	// handshakeWait is for how long who is in the middle of connecting is waited
-	// for, once nobody new can begin: a round trip to a far client.
-	handshakeWait = 200 * time.Millisecond
-	// acceptWait bounds the wait for a connection that is known to be there.
-	acceptWait = 10 * time.Millisecond
+	// handshakeWait bounds the wait for those who are in the middle of connecting,
+	// once nobody new can begin: a round trip to a far client.
+	handshakeWait = 300 * time.Millisecond
+	// acceptWait is how often it is looked whether somebody is.
+	acceptWait = 2 * time.Millisecond
 	// lastAcceptsMax bounds what is accepted after that: as much as a backlog
 	// holds, so that a flood cannot keep the listener open.
 	lastAcceptsMax = 4096
@@ -106,27 +106,36 @@ func (l *listener) empty(serve func(*Pending)) error {
 			zap.String("listener", l.config.Address), zap.Error(err))
 	}
 	end := time.Now().Add(handshakeWait)
-	if err := l.socket.SetDeadline(end); err != nil {
-		return err
-	}
 	for range lastAcceptsMax {
+		if err := l.socket.SetDeadline(time.Now().Add(acceptWait)); err != nil {
+			return err
+		}
 		tcp, err := l.socket.AcceptTCP()
 		switch {
 		case err == nil:
 			l.hand(tcp, serve)
-		case !time.Now().Before(end):
-			if errors.Is(err, os.ErrDeadlineExceeded) && l.waiting() { // came with the deadline
-				if err := l.socket.SetDeadline(time.Now().Add(acceptWait)); err != nil {
-					return err
-				}
-				continue
-			}
-			return nil
-		default: // short of something
+		case !errors.Is(err, os.ErrDeadlineExceeded): // short of something
 			time.Sleep(backoffMin)
+			if time.Now().After(end) {
+				return nil
+			}
+		case l.emptied(end):
+			return nil
 		}
 	}
 	return nil
+}
+
+// emptied says whether nobody waits, and nobody is in the middle of connecting
+// or it has been waited for long enough. In this order: who has connected in
+// between is seen.
+func (l *listener) emptied(end time.Time) bool {
+	if some, err := connecting(l.socket); some || err != nil {
+		if time.Now().Before(end) {
+			return false
+		}
+	}
+	return !l.waiting()
 }
 
 func (l *listener) pause(d time.Duration) {

@@ -13,9 +13,11 @@
 // takes the trust away: who is behind it is not known. LOCAL is the balancer
 // itself, and trusted as such.
 //
-// Stop ends a listener without resetting who has connected already: what waits
-// in its backlog is accepted first. When the socket lives on in another process
-// that one accepts them.
+// Stop ends a listener without resetting who has connected already, in this
+// order: (1) the kernel overlooks who only begins to connect, and will try again
+// by itself; (2) who waits in the backlog, or is in the middle of the handshake,
+// is accepted; (3) the listener closes. When the socket lives on in another
+// process that one accepts them.
 //
 // The package never reads a request, and never ends an accept loop because the
 // system is short of something: it waits, in bounded time, and goes on.

@@ -189,9 +189,12 @@ func (c *prefixed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (o *Options) trusts(a netip.Addr) bool {
-	for _, p := range o.Trusted {
-		if p.Contains(a) {
+func (o *Options) trusts(a netip.Addr) bool { return Trusts(o.Trusted, a) }
+
+// Trusts says whether an address, IPv4 as such, is in one of the networks.
+func Trusts(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
 			return true
 		}
 	}

@@ -175,6 +175,13 @@ func (a *Answer) fill() error {
 }
 
 func (a *Answer) broken(err error) error {
+	if x := a.exchange; errors.Is(err, socket.ErrInterrupted) && !x.request.Leash.IsCut() {
+		// By the pump: the client has broken off its body, though nobody has said
+		// yet that it is gone.
+		if x.pump.stop(); x.pump.failed {
+			x.request.Leash.Cut()
+		}
+	}
 	if a.exchange.request.Leash.IsCut() {
 		err = errGone
 	}

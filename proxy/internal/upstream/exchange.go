@@ -240,6 +240,7 @@ func (x *Exchange) read(c *pool.Conn, written error) (tried, Kind, error) {
 			if !r.Upgrade || x.head.Protocol == nil {
 				return t, KindMalformed, errHead // nobody asked to switch protocols
 			}
+			x.keep = false // what comes on it from here on is no HTTP
 			x.answer.begin(x, c, false)
 			return t, "", nil
 		case status >= 200:

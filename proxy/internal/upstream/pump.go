@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -96,6 +97,13 @@ func (p *pump) stop() bool {
 
 func (p *pump) run(done chan struct{}) {
 	defer close(done)
+	defer func() {
+		if bug := recover(); bug != nil { // ends this request, and no other
+			p.failed = true
+			p.exchange.request.Body.err = fmt.Errorf("a bug of the edge: %v", bug)
+			p.conn.Socket.Interrupt()
+		}
+	}()
 	x, body := p.exchange, p.exchange.request.Body
 	buffer := x.fleet.buffers.Get(0)
 	defer x.fleet.buffers.Put(buffer)

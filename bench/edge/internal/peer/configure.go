@@ -96,8 +96,10 @@ drain:
   timeout: 2s
 `, p.Address, p.Admin, p.MapDir(), filepath.Join(o.Dir, "cache.yaml"), names[0], o.Origins[0], names[1], o.Origins[1])
 	if h := o.Hold; h != (Hold{}) {
-		text += fmt.Sprintf("hold:\n  requests_max: %d\n  total: %d\n  wait_max: %s\n  release_rate: %d\n",
-			h.RequestsMax, h.Total, h.WaitMax, h.ReleaseRate)
+		text += fmt.Sprintf("hold:\n  requests_max: %d\n  total: %d\n  wait_max: %s\n", h.RequestsMax, h.Total, h.WaitMax)
+		if h.ReleaseRate != 0 {
+			text += fmt.Sprintf("  release_rate: %d\n", h.ReleaseRate)
+		}
 	}
 	return text
 }

@@ -51,7 +51,8 @@ type Options struct {
 	Hold    Hold      // of drover; zero is its defaults
 }
 
-// Hold is the part of Drover's configuration that bounds held requests.
+// Hold is the part of Drover's configuration that bounds held requests. A
+// ReleaseRate of 0 is the edge's default.
 type Hold struct {
 	RequestsMax, Total, ReleaseRate int
 	WaitMax                         time.Duration
