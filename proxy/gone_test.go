@@ -92,7 +92,7 @@ func TestClientsOverTheLimitsAreClosed(t *testing.T) {
 		why    string
 	}{
 		"of all":  {func(c *config.Config) { c.Limits.Connections = 3 }, "limit"},
-		"of each": {func(c *config.Config) { c.Limits.ConnectionsPerClient = 3 }, "limit"},
+		"of each": {func(c *config.Config) { c.Limits.ConnectionsPerClient = 3 }, "peer_limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -79,7 +79,7 @@ func TestForwardedSaysWhoTheClientIsInTheFormThatIsConfigured(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]string{
 		config.ForwardedX:        "192.0.2.1, 127.0.0.1|http|h|[for=192.0.2.1]",
-		config.ForwardedStandard: `|||[for=192.0.2.1, for=127.0.0.1;proto=http;host="h"]`,
+		config.ForwardedStandard: `192.0.2.1|||[for=192.0.2.1, for=127.0.0.1;proto=http;host="h"]`,
 		config.ForwardedBoth:     `192.0.2.1, 127.0.0.1|http|h|[for=192.0.2.1, for=127.0.0.1;proto=http;host="h"]`,
 	} {
 		for _, trusted := range []bool{true, false} {

@@ -84,7 +84,7 @@ func defaultTimeouts() Timeouts {
 		Connect: time.Second, FirstByte: 30 * time.Second, Idle: time.Minute, Body: time.Hour, Total: time.Hour,
 		Tunnel: time.Hour, Header: 10 * time.Second, TLSHandshake: 5 * time.Second, KeepAlive: 75 * time.Second,
 		UpstreamKeepAlive: 4 * time.Second, // common application servers close after 5
-		Linger:            500 * time.Millisecond,
+		Linger:            5 * time.Second,
 	}
 }
 

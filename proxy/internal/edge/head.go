@@ -84,10 +84,11 @@ func (r *request) passes(i int, kind http1.Kind, absolute bool, before *forwarde
 		before.via = appendList(before.via, f.Value)
 		return false
 	case http1.XForwardedFor:
-		if r.peer.trusted {
+		if r.peer.trusted && r.edge.options.Forwarding != ForwardRFC {
 			before.chain = appendList(before.chain, f.Value)
+			return false
 		}
-		return false
+		return r.peer.trusted
 	case http1.Forwarded:
 		if r.peer.trusted && r.edge.options.Forwarding != ForwardX {
 			before.rfc = appendList(before.rfc, f.Value)

@@ -93,7 +93,7 @@ func (e *Edge) serveHTTP2(accepted *listen.Accepted) {
 	}
 	address := accepted.Peer.Addr()
 	if !e.clients.add(s, address) {
-		e.options.Metrics.Refused(metrics.RefusalLimit)
+		e.options.Metrics.Refused(metrics.RefusalPeerLimit)
 		return
 	}
 	defer e.clients.remove(s, address)

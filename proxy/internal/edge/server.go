@@ -83,7 +83,7 @@ func (s *Server) serve(p *listen.Pending) {
 	c := newConn(e, accepted)
 	c.idle.Store(time.Now().UnixNano())
 	if !e.clients.add(c, accepted.Peer.Addr()) {
-		e.options.Metrics.Refused(metrics.RefusalLimit)
+		e.options.Metrics.Refused(metrics.RefusalPeerLimit)
 		return
 	}
 	defer e.clients.remove(c, accepted.Peer.Addr())
