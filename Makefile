@@ -79,7 +79,7 @@ fuzz: ## each fuzz test for FUZZTIME (30s)
 
 soak: servers ## what takes longer than the tests may: framing fuzzed for 10 minutes, 1 GiB streams, restarts
 	$(GO) test -run '^$$' -fuzz '^FuzzFraming$$' -fuzztime 10m ./proxy/internal/http1
-	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run 'Stream|Body' ./proxy
+	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run MemoryIsFlat ./proxy
 	$(GO) run ./bench/edge restart
 
 servers: ## install the test servers (MariaDB, memcached) if they are not there

@@ -8,8 +8,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"drover/proxy/internal/http1"
-	"drover/proxy/internal/passport"
-	"drover/proxy/internal/upstream"
 )
 
 // outFlush is how much of an answer is gathered before it is written; longer
@@ -110,17 +108,8 @@ func (c *conn) appendKeep(out []byte, keep bool) []byte {
 func appendAnswerLines(out []byte, h *http1.Response, dropLength bool) []byte {
 	from, to := 0, 0
 	for i, l := range h.Lines {
-		switch l.Kind {
-		case http1.Connection, http1.KeepAlive, http1.ProxyConnection, http1.TransferEncoding, http1.Upgrade, http1.Drover, http1.TE:
+		if !passesToClient(h, i, dropLength) {
 			continue
-		case http1.ContentLength:
-			if dropLength {
-				continue
-			}
-		default:
-			if h.Names && h.Named(h.Fields[i].Name) {
-				continue
-			}
 		}
 		if l.Start != to {
 			out = append(out, h.Head[from:to]...)
@@ -129,6 +118,18 @@ func appendAnswerLines(out []byte, h *http1.Response, dropLength bool) []byte {
 		to = l.End
 	}
 	return append(out, h.Head[from:to]...)
+}
+
+// passesToClient says whether a line of an answer goes to the client.
+func passesToClient(h *http1.Response, i int, dropLength bool) bool {
+	switch h.Lines[i].Kind {
+	case http1.Connection, http1.KeepAlive, http1.ProxyConnection, http1.TransferEncoding, http1.Upgrade, http1.Drover, http1.TE:
+		return false
+	case http1.ContentLength:
+		return !dropLength
+	default:
+		return !h.Named(h.Fields[i].Name)
+	}
 }
 
 // appendExposed appends the edge's headers when clients may see them.
@@ -215,20 +216,8 @@ func (c *conn) piece(out, data []byte, how framing) ([]byte, error) {
 
 // broken ends a connection in mid-answer, so that the client sees that it was.
 func (c *conn) broken(err error) {
-	r := &c.request
 	c.closing, c.lingers = true, false
-	switch {
-	case r.edge.over.Load():
-		r.passport.Fail(passport.EndShuttingDown, passport.WhoDrain)
-	case r.leash.IsCut() || r.answer.Err() == nil:
-		who := passport.WhoClient
-		if timedOut(err) {
-			who = passport.WhoClientTimeout
-		}
-		r.passport.Fail(passport.EndClientGone, who)
-	default:
-		r.passport.Fail(passport.EndTruncated, passport.WhoServer)
-		r.edge.options.Metrics.UpstreamErrors.WithLabelValues(string(r.answer.Datacenter), string(upstream.KindTruncated)).Inc()
+	if c.request.brokeOff(err) {
 		// A reset is the only sign of the break to who reads until the end.
 		c.accepted.Link.Socket.Reset() //nolint:errcheck // closed either way
 	}

@@ -148,6 +148,26 @@ func (r *request) gone() {
 	r.client.refused(refusal{close: true}, nil)
 }
 
+// brokeOff notes why the answer did not get to its end. It says whether that was
+// the application's doing.
+func (r *request) brokeOff(err error) bool {
+	switch {
+	case r.edge.over.Load():
+		r.passport.Fail(passport.EndShuttingDown, passport.WhoDrain)
+	case r.leash.IsCut() || r.answer.Err() == nil:
+		who := passport.WhoClient
+		if timedOut(err) {
+			who = passport.WhoClientTimeout
+		}
+		r.passport.Fail(passport.EndClientGone, who)
+	default:
+		r.passport.Fail(passport.EndTruncated, passport.WhoServer)
+		r.edge.options.Metrics.UpstreamErrors.WithLabelValues(string(r.answer.Datacenter), string(upstream.KindTruncated)).Inc()
+		return true
+	}
+	return false
+}
+
 // idempotent are the methods that may be sent twice (RFC 9110, 9.2.2).
 func idempotent(method string) bool {
 	switch method {

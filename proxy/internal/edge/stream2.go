@@ -13,8 +13,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"drover/proxy/internal/http1"
-	"drover/proxy/internal/passport"
-	"drover/proxy/internal/upstream"
 )
 
 // stream is one request of HTTP/2. It is a client.
@@ -207,20 +205,11 @@ func (x *stream) interim(head *http1.Response) error {
 
 // copyHead copies what goes to the client.
 func copyHead(to http.Header, h *http1.Response, dropLength bool) {
-	for i, l := range h.Lines {
-		f := &h.Fields[i]
-		switch l.Kind {
-		case http1.Connection, http1.KeepAlive, http1.ProxyConnection, http1.TransferEncoding, http1.Upgrade, http1.Drover, http1.TE:
+	for i := range h.Lines {
+		if !passesToClient(h, i, dropLength) {
 			continue
-		case http1.ContentLength:
-			if dropLength {
-				continue
-			}
-		default:
-			if h.Names && h.Named(f.Name) {
-				continue
-			}
 		}
+		f := &h.Fields[i]
 		name := http.CanonicalHeaderKey(string(f.Name)) // its case is lost anyway
 		to[name] = append(to[name], string(f.Value))
 	}
@@ -321,21 +310,8 @@ func (x *stream) expose(h http.Header) {
 
 // broken ends a stream in mid-answer.
 func (x *stream) broken(err error) {
-	r := &x.request
 	x.closed = true
-	switch {
-	case r.edge.over.Load():
-		r.passport.Fail(passport.EndShuttingDown, passport.WhoDrain)
-	case r.leash.IsCut() || r.answer.Err() == nil:
-		who := passport.WhoClient
-		if timedOut(err) {
-			who = passport.WhoClientTimeout
-		}
-		r.passport.Fail(passport.EndClientGone, who)
-	default:
-		r.passport.Fail(passport.EndTruncated, passport.WhoServer)
-		r.edge.options.Metrics.UpstreamErrors.WithLabelValues(string(r.answer.Datacenter), string(upstream.KindTruncated)).Inc()
-	}
+	x.request.brokeOff(err)
 }
 
 // refused is client's.
