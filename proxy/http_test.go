@@ -290,6 +290,19 @@ func TestAHeadOverTheLimitIs431(t *testing.T) {
 	}
 }
 
+func TestTheLimitOfAHeadIsExact(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *config.Config) { c.Limits.HeaderBytes = 5000 })
+	for over, status := range map[int]int{0: 200, 1: 431} {
+		c := r.dial()
+		const rest = "GET / HTTP/1.1\r\nHost: h\r\nX: \r\n\r\n"
+		c.send("GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 5000-len(rest)+over) + "\r\n\r\n")
+		if got := c.response("GET"); got.status != status {
+			t.Errorf("%d bytes over: %v", over, got)
+		}
+	}
+}
+
 func TestASlowHeadIs408(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *config.Config) { c.Timeouts.Header = 50e6 })

@@ -100,6 +100,10 @@ func (c *conn) next() bool {
 			c.unreadable(malformed(problem))
 			return false
 		}
+		if over := e.options.Limits.HeaderBytes; end > over || end == 0 && c.reader.Buffered() >= over {
+			c.headFailed(socket.ErrFull)
+			return false
+		}
 		if end != 0 {
 			c.reader.Discard(end)
 			return true

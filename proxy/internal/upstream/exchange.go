@@ -271,6 +271,9 @@ func (x *Exchange) readHead(c *pool.Conn, wait time.Duration) (tried, Kind, erro
 			if p != nil {
 				return t, KindMalformed, fmt.Errorf("%w: %w", errHead, p)
 			}
+			if end > x.fleet.settings.HeaderBytes {
+				return t, KindMalformed, errHead
+			}
 			if end != 0 {
 				x.reader.Discard(end)
 				return t, "", nil
