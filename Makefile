@@ -67,7 +67,7 @@ bench: ## the benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/... ./proxy/internal/...
 
 bench-edge: ## the edge beside nginx, haproxy and net/http in one run: CPU, memory, latency; then holds, slow clients, restarts
-	$(GO) run ./bench/edge --gate --rounds 5 --retakes 3
+	$(GO) run ./bench/edge --gate --rounds 7 --retakes 3
 	$(GO) run ./bench/edge held
 	$(GO) run ./bench/edge slow
 	$(GO) run ./bench/edge restart
