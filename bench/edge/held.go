@@ -45,6 +45,7 @@ type heldSample struct {
 	Entered      float64            `json:"entered"`           // by the edge's own counters
 	Outcomes     map[string]float64 `json:"outcomes"`          //
 	Unaccounted  float64            `json:"entered_less_ends"` // 0 is wanted
+	Connections  float64            `json:"connections"`       // to origins, at the end
 }
 
 // holding is what one round works with.
@@ -316,6 +317,7 @@ func (h *holding) account(ctx context.Context) error {
 	}
 	h.sample.Entered, _ = metrics.Sum("drover_proxy_holds_entered_total")
 	h.sample.Outcomes = metrics.By("drover_proxy_holds_total", "outcome")
+	h.sample.Connections, _ = metrics.Sum("drover_proxy_upstream_connections")
 	h.sample.Unaccounted = h.sample.Entered
 	for _, n := range h.sample.Outcomes {
 		h.sample.Unaccounted -= n
@@ -324,8 +326,8 @@ func (h *holding) account(ctx context.Context) error {
 		h.faulty = errors.Join(h.faulty, fmt.Errorf("%w: %d requests were held, the edge counts %.0f, by outcome %v",
 			errFaulty, h.requests, h.sample.Entered, h.sample.Outcomes))
 	}
-	h.progress("round %d of %d: released within %.0f ms, %.0f of them until the map was in force; %.1f KiB for each held request, %d errors",
-		h.sample.Round, h.rounds, h.sample.Released, h.sample.InForce, h.sample.PerHeld, h.sample.Errors)
+	h.progress("round %d of %d: released within %.0f ms, %.0f of them until the map was in force; %.1f KiB for each held request, %d errors; %.0f connections to origins",
+		h.sample.Round, h.rounds, h.sample.Released, h.sample.InForce, h.sample.PerHeld, h.sample.Errors, h.sample.Connections)
 	return nil
 }
 
@@ -344,6 +346,7 @@ func (b *bench) heldTable(requests int, samples []heldSample) {
 			{"MiB before anybody connected", func(s heldSample) float64 { return s.Start }},
 			{"MiB with all connected", func(s heldSample) float64 { return s.Idle }},
 			{"MiB with all held", func(s heldSample) float64 { return s.Held }},
+			{"connections to origins at the end", func(s heldSample) float64 { return s.Connections }},
 			{"errors", func(s heldSample) float64 { return float64(s.Errors) }},
 			{"entered", func(s heldSample) float64 { return s.Entered }},
 			{"entered less all outcomes", func(s heldSample) float64 { return s.Unaccounted }},

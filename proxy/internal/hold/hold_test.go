@@ -84,6 +84,16 @@ func (f fixture) waitHeld(t *testing.T, n int) {
 	}
 }
 
+// waitOutcome waits until just n requests ended so.
+func (f fixture) waitOutcome(t *testing.T, o Outcome, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); f.outcome(o) != n; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d are %v, want %d", f.outcome(o), o, n)
+		}
+	}
+}
+
 func value(c prometheus.Metric) int {
 	var m dto.Metric
 	if err := c.Write(&m); err != nil {

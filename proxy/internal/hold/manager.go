@@ -24,7 +24,7 @@ type Options struct {
 	Metrics      *metrics.Metrics
 	Now          func() time.Time // nil: time.Now
 	ClientPoll   time.Duration    // 0: 100 ms
-	ReleaseBurst int              // 0: what ReleaseRate gives in 10 ms
+	ReleaseBurst int              // 0: what ReleaseRate gives in a tick, 1 ms
 	// UnsentMax bounds the requests that were let go and are not sent yet, by
 	// Sent; 0: no bound, and nobody needs to call Sent. It is less than what
 	// waits for a connection to one upstream at most: a release must not fill
@@ -89,7 +89,7 @@ func New(options Options) *Manager {
 		options.ClientPoll = clientPoll
 	}
 	if options.ReleaseBurst == 0 {
-		options.ReleaseBurst = max(options.ReleaseRate/100, 1)
+		options.ReleaseBurst = max(int(int64(options.ReleaseRate)*int64(releaseTick)/int64(time.Second)), 1)
 	}
 	m := &Manager{options: options, wake: make(chan struct{}, 1)}
 	m.mu.queues = map[bucketmap.BucketID]*queue{}

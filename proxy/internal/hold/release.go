@@ -7,6 +7,9 @@ import (
 	"drover/bucketmap"
 )
 
+// trickle is the share of a burst that goes in a tick though a burst is unsent.
+const trickle = 8
+
 // Run lets go, at the bounded rate, the requests whose hold ended, until ctx
 // ends, and returns nil then. Without it only the first few of each hold are
 // let go before their deadline.
@@ -57,10 +60,18 @@ func (m *Manager) endQueue(b bucketmap.BucketID, q *queue) {
 
 // letGo lets go as many requests as there are tokens, and as may be unsent, the
 // oldest first.
+//
+// No more than a burst is to be unsent, and only a tick lets the next go: in
+// between nothing is left to run, so that the runtime looks at its sockets,
+// answers are read, and their connections are used again. Letting the next go
+// at once when one was sent opened 1,400 connections for 5,000 requests; this
+// opens 200. A trickle goes on beyond the burst, because those that wait for an
+// upstream that does not answer must not keep the others from theirs.
 func (m *Manager) letGo() {
 	n := min(len(m.mu.releases), m.mu.tokens)
 	if m.options.UnsentMax > 0 {
-		n = max(min(n, m.options.UnsentMax-m.mu.unsent), 0)
+		room := max(m.options.ReleaseBurst-m.mu.unsent, m.options.ReleaseBurst/trickle, 1)
+		n = max(min(n, room, m.options.UnsentMax-m.mu.unsent), 0)
 	}
 	for i, w := range m.mu.releases[:n] {
 		m.mu.unsent++
@@ -81,13 +92,9 @@ func (m *Manager) letGo() {
 }
 
 // Sent says that a request whose Wait was Released is sent, or has ended. With
-// an UnsentMax it is called once for each, so that the next can go.
+// an UnsentMax it is called once for each, so that others can go.
 func (m *Manager) Sent() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.mu.unsent--
-	// By halves: one poke for each would be as many switches.
-	if len(m.mu.releases) != 0 && m.mu.unsent <= m.options.UnsentMax/2 {
-		m.letGo()
-	}
+	m.mu.Unlock()
 }

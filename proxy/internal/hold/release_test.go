@@ -28,16 +28,33 @@ func TestNoMoreAreLetGoThanAreSent(t *testing.T) {
 		}
 	}
 	want(unsentMax)
-	f.Sent()
-	want(unsentMax) // half of them first
-	f.Sent()
-	want(unsentMax + 2)
-	f.run(t) // goes on by itself, but never beyond
-	for range held {
+	f.run(t)
+	for sent := range held {
+		f.waitOutcome(t, Released, min(unsentMax+sent, held))
 		f.Sent()
 	}
 	requests.Wait()
 	want(held)
+	f.wantBalance(t)
+}
+
+func TestThoseThatCannotBeSentDoNotKeepOthersFromGoing(t *testing.T) {
+	const held, burst = 30, 8
+	f := newManager(t, func(o *Options) { o.UnsentMax, o.ReleaseBurst = held, burst })
+	hold := newMap(t, 1, "m", time.Now().Add(time.Minute), 1)
+	f.Swap(hold)
+	var requests sync.WaitGroup
+	for range held {
+		requests.Go(func() { f.Wait(ticket(hold, 1)) })
+	}
+	f.waitHeld(t, held)
+	f.Swap(newMap(t, 2, "", time.Now()))
+	if got := f.outcome(Released); got != burst {
+		t.Fatalf("%d let go at once, want %d", got, burst)
+	}
+	f.run(t)
+	requests.Wait() // none of them was ever sent
+	f.waitOutcome(t, Released, held)
 	f.wantBalance(t)
 }
 
