@@ -1,7 +1,5 @@
 package bucketmap
 
-import "hash/crc32"
-
 // Decision is where one request goes, and why.
 type Decision struct {
 	Datacenter Datacenter
@@ -15,7 +13,7 @@ type Decision struct {
 // Bucket returns the user's bucket: CRC-32 (IEEE) of the id's bytes modulo
 // buckets, the same as CRC32(user_id) % N in SQL. buckets must not be 0.
 func Bucket(user []byte, buckets uint32) BucketID {
-	return BucketID(crc32.ChecksumIEEE(user) % buckets)
+	return BucketID(checksum(user) % buckets)
 }
 
 // Decide says to which datacenter a request of this user goes. An empty user
@@ -28,13 +26,19 @@ func (s *Snapshot) Decide(user []byte) Decision {
 	if len(user) > UserIDMax {
 		return Decision{Datacenter: s.dflt.Datacenter, Reason: ReasonBadUser}
 	}
-	b := Bucket(user, s.buckets)
-	if len(s.whitelist) != 0 {
-		if dc, ok := s.whitelist[string(user)]; ok {
+	crc := checksum(user)
+	b := BucketID(crc % s.buckets)
+	if s.whitelist.length != 0 {
+		if dc, ok := s.whitelist.lookup(user, crc); ok {
 			return Decision{Datacenter: dc, Reason: ReasonWhitelist, Bucket: b, HasBucket: true}
 		}
 	}
-	return s.DecideBucket(b)
+	if s.more != nil {
+		if dc, ok := s.more.lookup(user, crc); ok {
+			return Decision{Datacenter: dc, Reason: ReasonWhitelist, Bucket: b, HasBucket: true}
+		}
+	}
+	return s.place(b)
 }
 
 // DecideBucket says to which datacenter a request goes of which the bucket is
@@ -44,11 +48,5 @@ func (s *Snapshot) DecideBucket(b BucketID) Decision {
 	if uint64(b) >= uint64(s.buckets) {
 		return Decision{Datacenter: s.dflt.Datacenter, Reason: ReasonBadUser}
 	}
-	d := Decision{Bucket: b, HasBucket: true}
-	if home := s.homes[b]; home != 0 {
-		d.Datacenter, d.Reason = s.shards[home-1].Datacenter, ReasonBucket
-		return d
-	}
-	d.Datacenter, d.Reason = s.dflt.Datacenter, ReasonUnmapped
-	return d
+	return s.place(b)
 }

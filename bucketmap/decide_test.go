@@ -200,28 +200,26 @@ func TestDecideAndHoldOfAllocateNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkDecide(b *testing.B) {
-	small := randomMap(b, rand.New(rand.NewPCG(5, 5)), 1024, 0)
-	listed := randomMap(b, rand.New(rand.NewPCG(5, 5)), 1024, 100)
-	big := bigMap(b)
-	users := make([][]byte, 1<<12)
-	for i := range users {
-		users[i] = fmt.Appendf(nil, "user-%08d", i)
-	}
-	for _, bench := range []struct {
-		name  string
-		s     *Snapshot
-		users [][]byte
-	}{
-		{"bucket", small, users},
-		{"whitelist hit", listed, [][]byte{[]byte("employee-17")}},
-		{"1048576 buckets, 100000 users whitelisted", big, users},
-	} {
-		b.Run(bench.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				bench.s.Decide(bench.users[i%len(bench.users)])
-			}
-		})
+func TestDecisionsOfManyDatacentersAreThoseOfTheHomes(t *testing.T) {
+	for datacenters := 1; datacenters <= 40; datacenters++ {
+		d := NewDraft(1000)
+		for i := range 2 * datacenters {
+			must(t, d.PutShard(Shard{Name: ShardName(fmt.Sprintf("s%03d", i)), Datacenter: Datacenter(fmt.Sprintf("dc-%d", i%datacenters))}))
+		}
+		d.Default.Datacenter = Datacenter(fmt.Sprintf("dc-%d", datacenters-1))
+		for b := range BucketID(999) {
+			must(t, d.SetHome(b, b, ShardName(fmt.Sprintf("s%03d", int(b)%(2*datacenters)))))
+		}
+		s := mustSnapshot(t, d)
+		d = s.Edit()
+		must(t, d.SetHome(7, 7, "s000"))
+		must(t, d.PutShard(Shard{Name: "s999", Datacenter: "one-more"}))
+		next := mustSnapshot(t, d)
+		for range 2 {
+			applied, err := s.Apply(Diff(s, next))
+			must(t, err)
+			wantSame(t, applied, next)
+			s, next = next, s // one fewer, on the way back
+		}
 	}
 }

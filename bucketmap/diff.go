@@ -9,12 +9,15 @@ import (
 )
 
 // Difference is what changes from one snapshot to another, each list in
-// order. In every change an empty From says added and an empty To removed.
+// order. In every change an empty From says added and an empty To removed. It
+// is complete: Apply makes the second snapshot of the first.
 type Difference struct {
 	FromVersion Version            `json:"from_version"` // 0 when there was no map
 	ToVersion   Version            `json:"to_version"`
 	FromBuckets uint32             `json:"from_buckets,omitempty"` // both 0 when the count is the same
 	ToBuckets   uint32             `json:"to_buckets,omitempty"`
+	FromMoved   uint64             `json:"from_moved,omitempty"` // both 0 when the odometer is the same
+	ToMoved     uint64             `json:"to_moved,omitempty"`
 	Default     *DefaultChange     `json:"default,omitempty"`
 	Datacenters []DatacenterChange `json:"datacenters,omitempty"`
 	Shards      []ShardChange      `json:"shards,omitempty"`
@@ -83,11 +86,14 @@ type UserChange struct {
 func Diff(from, to *Snapshot) *Difference {
 	d := &Difference{ToVersion: to.version}
 	if from == nil {
-		from = &Snapshot{}
+		from = emptyMap()
 	}
 	d.FromVersion = from.version
 	if from.buckets != to.buckets {
 		d.FromBuckets, d.ToBuckets = from.buckets, to.buckets
+	}
+	if from.moved != to.moved {
+		d.FromMoved, d.ToMoved = from.moved, to.moved
 	}
 	if from.dflt != to.dflt {
 		// Copies, here and below: a snapshot shares nothing that can be written to.
@@ -99,19 +105,10 @@ func Diff(from, to *Snapshot) *Difference {
 	}
 	d.diffDatacenters(from, to)
 	d.diffShards(from, to)
-	d.diffBuckets(from, to)
+	d.diffHomes(from, to)
+	d.diffEpochs(from, to)
 	d.diffHolds(from, to)
-	for id, dc := range from.whitelist {
-		if now := to.whitelist[id]; now != dc {
-			d.Whitelist = append(d.Whitelist, UserChange{UserID(id), dc, now})
-		}
-	}
-	for id, dc := range to.whitelist {
-		if _, ok := from.whitelist[id]; !ok {
-			d.Whitelist = append(d.Whitelist, UserChange{UserID(id), "", dc})
-		}
-	}
-	slices.SortFunc(d.Whitelist, func(a, b UserChange) int { return cmp.Compare(a.User, b.User) })
+	d.Whitelist = diffWhitelists(from.whitelist, to.whitelist)
 	return d
 }
 
@@ -143,32 +140,89 @@ func (d *Difference) diffShards(from, to *Snapshot) {
 	slices.SortFunc(d.Shards, func(a, b ShardChange) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// diffBuckets compares homes and epochs bucket by bucket, and joins equal
-// neighbours to runs.
-func (d *Difference) diffBuckets(from, to *Snapshot) {
-	for b := BucketID(0); uint32(b) < max(from.buckets, to.buckets); b++ {
-		was, _ := from.Home(b)
-		now, _ := to.Home(b)
-		if was.Name != now.Name {
-			n := len(d.Homes)
-			if n != 0 && d.Homes[n-1] == (HomeChange{d.Homes[n-1].First, b - 1, was.Name, now.Name}) {
-				d.Homes[n-1].Last = b
-			} else {
-				d.Homes = append(d.Homes, HomeChange{b, b, was.Name, now.Name})
-			}
-		}
-		if len(from.epochs) == 0 && len(to.epochs) == 0 {
+// diffHomes compares homes bucket by bucket, but for pages that the two share,
+// and joins equal neighbours to runs.
+func (d *Difference) diffHomes(from, to *Snapshot) {
+	index := renumbered(from.shards, to.shards)
+	same := slices.Equal(index, identity(len(index)))
+	none := new([pageLen]uint16)
+	for p := range pagesFor(max(from.buckets, to.buckets)) {
+		a, b := cmp.Or(from.homePage(p), none), cmp.Or(to.homePage(p), none)
+		if same && (a == b || *a == *b) {
 			continue
 		}
-		if was, now := from.Epoch(b), to.Epoch(b); was != now {
-			n := len(d.Epochs)
-			if n != 0 && d.Epochs[n-1] == (EpochChange{d.Epochs[n-1].First, b - 1, was, now}) {
-				d.Epochs[n-1].Last = b
+		for i := range a {
+			if index[a[i]] == b[i] {
+				continue
+			}
+			bucket, was, now := BucketID(p<<pageBits+i), from.nameOf(a[i]), to.nameOf(b[i])
+			n := len(d.Homes)
+			if n != 0 && d.Homes[n-1] == (HomeChange{d.Homes[n-1].First, bucket - 1, was, now}) {
+				d.Homes[n-1].Last = bucket
 			} else {
-				d.Epochs = append(d.Epochs, EpochChange{b, b, was, now})
+				d.Homes = append(d.Homes, HomeChange{bucket, bucket, was, now})
 			}
 		}
 	}
+}
+
+// diffEpochs is like diffHomes.
+func (d *Difference) diffEpochs(from, to *Snapshot) {
+	none := new([pageLen]Epoch)
+	for p := range max(len(from.epochs), len(to.epochs)) {
+		a, b := cmp.Or(from.epochPage(p), none), cmp.Or(to.epochPage(p), none)
+		if a == b || *a == *b {
+			continue
+		}
+		for i := range a {
+			if a[i] == b[i] {
+				continue
+			}
+			bucket, was, now := BucketID(p<<pageBits+i), max(a[i], FirstEpoch), max(b[i], FirstEpoch)
+			n := len(d.Epochs)
+			if n != 0 && d.Epochs[n-1] == (EpochChange{d.Epochs[n-1].First, bucket - 1, was, now}) {
+				d.Epochs[n-1].Last = bucket
+			} else {
+				d.Epochs = append(d.Epochs, EpochChange{bucket, bucket, was, now})
+			}
+		}
+	}
+}
+
+// noShard is the number of a shard that is not there any more.
+const noShard = 1<<16 - 1
+
+// renumbered gives, for each home as numbered by from, its number by to.
+func renumbered(from, to []Shard) []uint16 {
+	index := make([]uint16, 1, len(from)+1)
+	j := 0
+	for _, s := range from {
+		for j < len(to) && to[j].Name < s.Name {
+			j++
+		}
+		if j < len(to) && to[j].Name == s.Name {
+			index = append(index, uint16(j+1))
+		} else {
+			index = append(index, noShard)
+		}
+	}
+	return index
+}
+
+func identity(n int) []uint16 {
+	index := make([]uint16, 0, n)
+	for i := range n {
+		index = append(index, uint16(i))
+	}
+	return index
+}
+
+// nameOf returns the name of a home's shard, none for no home.
+func (s *Snapshot) nameOf(home uint16) ShardName {
+	if home == 0 {
+		return ""
+	}
+	return s.shards[home-1].Name
 }
 
 // diffHolds keeps the order of holds, and of one place ended before begun.
@@ -190,7 +244,8 @@ func (d *Difference) diffHolds(from, to *Snapshot) {
 	}
 }
 
-// Empty says whether the two snapshots differ in nothing but their version.
+// Empty says whether the two snapshots differ in nothing but their version
+// and the odometer, which counts versions' changes and is none itself.
 func (d *Difference) Empty() bool {
 	return d.FromBuckets == d.ToBuckets && d.Default == nil && len(d.Datacenters) == 0 && len(d.Shards) == 0 &&
 		len(d.Homes) == 0 && len(d.Epochs) == 0 && len(d.Holds) == 0 && len(d.Whitelist) == 0

@@ -1,6 +1,7 @@
 package bucketmap
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"maps"
@@ -15,6 +16,7 @@ const ShardsMax = 1<<16 - 2
 // draft may be wrong; only what Snapshot accepts leaves it.
 type Draft struct {
 	Version     Version
+	Moved       uint64 // see Snapshot.Moved; Declare sets it
 	Buckets     uint32
 	Default     Default
 	Datacenters []Datacenter
@@ -22,8 +24,9 @@ type Draft struct {
 	Holds       []Hold
 	Epochs      map[BucketID]Epoch
 
-	shards []Shard  // sorted by name
-	homes  []uint16 // as in Snapshot
+	shards []Shard   // sorted by name
+	homes  []uint16  // as in Snapshot.homes, in one piece
+	base   *Snapshot // what the draft is an edit of, to share what stays the same; nil for none
 }
 
 // NewDraft returns a draft of version 1 with no shards and no homes. A bucket
@@ -94,7 +97,9 @@ func (d *Draft) Shard(name ShardName) (Shard, bool) {
 func (d *Draft) Shards() []Shard { return slices.Clone(d.shards) }
 
 // Runs iterates over the assignment as maximal runs, in order.
-func (d *Draft) Runs() iter.Seq[Run] { return runs(d.homes, d.shards) }
+func (d *Draft) Runs() iter.Seq[Run] {
+	return runs(func(b BucketID) uint16 { return d.homes[b] }, uint32(len(d.homes)), d.shards)
+}
 
 // SetHome puts the buckets first to last on a shard; an empty name leaves them
 // without a home. It does not touch epochs.
@@ -170,22 +175,52 @@ func (d *Draft) Snapshot() (*Snapshot, error) {
 	}
 	s := &Snapshot{
 		version:     d.Version,
+		moved:       d.Moved,
 		buckets:     d.Buckets,
 		dflt:        d.Default,
 		datacenters: slices.Sorted(slices.Values(d.Datacenters)),
 		shards:      slices.Clone(d.shards),
-		homes:       slices.Clone(d.homes),
-		whitelist:   maps.Clone(d.Whitelist),
 		holds:       slices.Clone(d.Holds),
-		epochs:      maps.Clone(d.Epochs),
+		sums:        &digests{},
 	}
-	for i := range s.holds {
-		s.holds[i].Until = s.holds[i].Until.UTC().Round(0)
-		if s.holds[i].Shard == "" {
-			s.rangeHolds++
+	var err error
+	if s.whitelist, err = d.whitelist(); err != nil {
+		return nil, err
+	}
+	s.setPages(d.homes, maps.All(d.Epochs), d.base)
+	s.arrange(d.base)
+	s.sumFrom(d.base)
+	return s, nil
+}
+
+// whitelist returns what the draft says, made from the base's where there is
+// one: pages that stay the same are shared.
+func (d *Draft) whitelist() (*Whitelist, error) {
+	if d.base == nil {
+		return NewWhitelist(maps.All(d.Whitelist))
+	}
+	var changes []UserChange
+	old := d.base.whitelist
+	kept := 0
+	for id, dc := range d.Whitelist {
+		was, found := old.Lookup([]byte(id))
+		if found {
+			kept++
+		}
+		if was != dc {
+			changes = append(changes, UserChange{UserID(id), was, dc})
 		}
 	}
-	slices.SortFunc(s.holds, compareHolds)
-	maps.DeleteFunc(s.epochs, func(_ BucketID, e Epoch) bool { return e == FirstEpoch })
-	return s, nil
+	for _, page := range old.pages {
+		if kept == old.length {
+			break // nobody left
+		}
+		for u := range page.users() {
+			if _, ok := d.Whitelist[u.id]; !ok {
+				changes = append(changes, UserChange{UserID(u.id), u.datacenter, ""})
+			}
+		}
+	}
+	slices.SortFunc(changes, func(a, b UserChange) int { return cmp.Compare(a.User, b.User) })
+	return old.change(changes)
 }

@@ -49,22 +49,36 @@ type Run struct {
 }
 
 // Snapshot is one version of the map. It is immutable and safe for any number
-// of goroutines. Make one with Draft.Snapshot.
+// of goroutines. Make one with Draft.Snapshot, Content.Snapshot or Apply.
+//
+// Homes and epochs are in pages that versions share where nothing changed: a
+// copy of a whole map of 1,048,576 buckets for a change of one would be 10 MiB.
 type Snapshot struct {
 	version     Version
+	moved       uint64
 	buckets     uint32
 	dflt        Default
 	datacenters []Datacenter
-	shards      []Shard  // sorted by name
-	homes       []uint16 // bucket → index in shards, plus one; 0 is no home
-	whitelist   map[string]Datacenter
-	holds       []Hold // sorted; those of bucket ranges first
-	rangeHolds  int    // how many of holds are of bucket ranges
-	epochs      map[BucketID]Epoch
+	shards      []Shard            // sorted by name
+	homes       []*[pageLen]uint16 // bucket → index in shards, plus one; 0 is no home; 0 past the last bucket
+	epochs      []*[pageLen]Epoch  // 0 stands for FirstEpoch, nil for a page of it; nil when nothing ever moved
+	counts      []uint32           // buckets by home, as in homes
+	places      []Datacenter       // datacenter by home, as in homes; the default for none
+	routes      routes             // what Decide reads
+	whitelist   *Whitelist         // never nil
+	more        *Whitelist         // of this process; nil for none
+	holds       []Hold             // sorted; those of bucket ranges first
+	rangeHolds  int                // how many of holds are of bucket ranges
+	sums        *digests           // never nil
 }
 
 // Version returns the map's number.
 func (s *Snapshot) Version() Version { return s.version }
+
+// Moved is an odometer: how many buckets publishers have knowingly moved
+// between datacenters, over all versions together. A reader that sees more
+// change than the odometer says knows that no publisher meant it.
+func (s *Snapshot) Moved() uint64 { return s.moved }
 
 // Buckets returns how many buckets the map has, 1 to BucketsMax.
 func (s *Snapshot) Buckets() uint32 { return s.buckets }
@@ -90,40 +104,74 @@ func (s *Snapshot) Shard(name ShardName) (Shard, bool) {
 // Home returns the shard a bucket is on. ok is false for a bucket that has no
 // home or that the map does not have.
 func (s *Snapshot) Home(b BucketID) (shard Shard, ok bool) {
-	if uint32(b) >= s.buckets || s.homes[b] == 0 {
-		return Shard{}, false
+	if home := s.home(b); home != 0 {
+		return s.shards[home-1], true
 	}
-	return s.shards[s.homes[b]-1], true
+	return Shard{}, false
 }
+
+// BucketsOf returns how many buckets a shard is the home of.
+func (s *Snapshot) BucketsOf(shard ShardName) uint32 {
+	i, ok := shardIndex(s.shards, shard)
+	if !ok {
+		return 0
+	}
+	return s.counts[i+1]
+}
+
+// Homeless returns how many buckets have no home.
+func (s *Snapshot) Homeless() uint32 { return s.counts[0] }
 
 // Epoch returns the bucket's ownership number.
 func (s *Snapshot) Epoch(b BucketID) Epoch {
-	if e, ok := s.epochs[b]; ok {
-		return e
+	if page := s.epochPage(int(b >> pageBits)); page != nil && page[b%pageLen] != 0 {
+		return page[b%pageLen]
 	}
 	return FirstEpoch
 }
 
 // Epochs iterates over the buckets that ever moved, in order.
-func (s *Snapshot) Epochs() iter.Seq2[BucketID, Epoch] { return sortedEpochs(s.epochs) }
-
-// Runs iterates over the assignment as maximal runs, in order, those without a
-// home included.
-func (s *Snapshot) Runs() iter.Seq[Run] { return runs(s.homes, s.shards) }
-
-// Whitelist iterates over the whitelisted user ids, sorted by id.
-func (s *Snapshot) Whitelist() iter.Seq2[string, Datacenter] {
-	return func(yield func(string, Datacenter) bool) {
-		for _, id := range slices.Sorted(maps.Keys(s.whitelist)) {
-			if !yield(id, s.whitelist[id]) {
-				return
+func (s *Snapshot) Epochs() iter.Seq2[BucketID, Epoch] {
+	return func(yield func(BucketID, Epoch) bool) {
+		for p, page := range s.epochs {
+			if page == nil {
+				continue
+			}
+			for i, e := range page {
+				if e != 0 && !yield(BucketID(p<<pageBits+i), e) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// WhitelistLen returns how many user ids are on the whitelist.
-func (s *Snapshot) WhitelistLen() int { return len(s.whitelist) }
+// Runs iterates over the assignment as maximal runs, in order, those without a
+// home included.
+func (s *Snapshot) Runs() iter.Seq[Run] { return runs(s.home, s.buckets, s.shards) }
+
+// Whitelist iterates over the map's whitelisted user ids, sorted by id.
+func (s *Snapshot) Whitelist() iter.Seq2[string, Datacenter] { return s.whitelist.All() }
+
+// WhitelistLen returns how many user ids are on the map's whitelist.
+func (s *Snapshot) WhitelistLen() int { return s.whitelist.Len() }
+
+// Whitelisted returns the map's whitelist, never nil.
+func (s *Snapshot) Whitelisted() *Whitelist { return s.whitelist }
+
+// WithUsers returns the snapshot with more whitelisted users, which this
+// process has from elsewhere; nil takes them away again. The map's own entry
+// wins. Version, Digest, Whitelist and Equal stay the map's, and neither Edit
+// nor Apply takes them over. Whether the users' datacenters can be used is for
+// the caller to check: they need not be the map's.
+func (s *Snapshot) WithUsers(more *Whitelist) *Snapshot {
+	with := *s
+	with.more = nil
+	if more != nil && more.Len() != 0 {
+		with.more = more
+	}
+	return &with
+}
 
 // Holds returns the holds in force, those of bucket ranges first, in order.
 func (s *Snapshot) Holds() []Hold { return slices.Clone(s.holds) }
@@ -158,14 +206,14 @@ func (s *Snapshot) Equal(o *Snapshot) bool {
 		return s == o
 	}
 	return s.version == o.version &&
+		s.moved == o.moved &&
 		s.buckets == o.buckets &&
 		s.dflt == o.dflt &&
 		slices.Equal(s.datacenters, o.datacenters) &&
 		slices.Equal(s.shards, o.shards) &&
-		slices.Equal(s.homes, o.homes) &&
-		maps.Equal(s.whitelist, o.whitelist) &&
+		s.whitelist.digest == o.whitelist.digest &&
 		slices.EqualFunc(s.holds, o.holds, Hold.equal) &&
-		maps.Equal(s.epochs, o.epochs)
+		s.equalPages(o)
 }
 
 func (h Hold) equal(o Hold) bool {
@@ -178,22 +226,21 @@ func (h Hold) equal(o Hold) bool {
 func (s *Snapshot) Edit() *Draft {
 	d := &Draft{
 		Version:     s.version + 1,
+		Moved:       s.moved,
 		Buckets:     s.buckets,
 		Default:     s.dflt,
 		Datacenters: slices.Clone(s.datacenters),
-		Whitelist:   maps.Clone(s.whitelist),
+		Whitelist:   make(map[string]Datacenter, s.whitelist.Len()),
 		Holds:       slices.Clone(s.holds),
-		Epochs:      maps.Clone(s.epochs),
+		Epochs:      maps.Collect(s.Epochs()),
 		shards:      slices.Clone(s.shards),
-		homes:       slices.Clone(s.homes),
+		homes:       s.flatHomes(),
+		base:        s,
 	}
-	// A snapshot of a draft whose maps were nil has nil maps; a draft's can be
-	// written to.
-	if d.Whitelist == nil {
-		d.Whitelist = map[string]Datacenter{}
-	}
-	if d.Epochs == nil {
-		d.Epochs = map[BucketID]Epoch{}
+	for _, page := range s.whitelist.pages {
+		for u := range page.users() {
+			d.Whitelist[u.id] = u.datacenter
+		}
 	}
 	return d
 }
@@ -202,31 +249,21 @@ func shardIndex(shards []Shard, name ShardName) (int, bool) {
 	return slices.BinarySearchFunc(shards, name, func(s Shard, n ShardName) int { return cmp.Compare(s.Name, n) })
 }
 
-func runs(homes []uint16, shards []Shard) iter.Seq[Run] {
+func runs(home func(BucketID) uint16, buckets uint32, shards []Shard) iter.Seq[Run] {
 	return func(yield func(Run) bool) {
-		for first := 0; first < len(homes); {
-			last := first
-			for last+1 < len(homes) && homes[last+1] == homes[first] {
+		for first := uint32(0); first < buckets; {
+			last, at := first, home(BucketID(first))
+			for last+1 < buckets && home(BucketID(last+1)) == at {
 				last++
 			}
 			r := Run{First: BucketID(first), Last: BucketID(last)}
-			if homes[first] != 0 {
-				r.Shard = shards[homes[first]-1].Name
+			if at != 0 {
+				r.Shard = shards[at-1].Name
 			}
 			if !yield(r) {
 				return
 			}
 			first = last + 1
-		}
-	}
-}
-
-func sortedEpochs(epochs map[BucketID]Epoch) iter.Seq2[BucketID, Epoch] {
-	return func(yield func(BucketID, Epoch) bool) {
-		for _, b := range slices.Sorted(maps.Keys(epochs)) {
-			if !yield(b, epochs[b]) {
-				return
-			}
 		}
 	}
 }

@@ -16,6 +16,9 @@ var (
 	// ErrRefused is the class of maps that are valid but may not replace the
 	// one in force.
 	ErrRefused = errors.New("map refused")
+	// ErrMismatch is returned by Apply when the difference does not begin at
+	// the map that it is applied to. Load the whole map.
+	ErrMismatch = errors.New("the difference does not fit this map")
 	// ErrOutcomeUnknown is returned by Publish when the map may or may not be
 	// in force. It is never retried blindly: Load says which.
 	ErrOutcomeUnknown = errors.New("it is not known whether the map was published; load it and look")
@@ -31,12 +34,15 @@ type Record struct {
 	Version Version
 	Change
 	When time.Time // UTC, by the publisher's clock
+	// Digest is the map's, zero when the store does not know it.
+	Digest Digest
 }
 
 // Ack is what a proxy says of the map that it runs.
 type Ack struct {
 	Proxy   string    // the proxy's id, a valid name
 	Version Version   // the version in force, 0 for none
+	Digest  Digest    // of the map in force, zero for none
 	Since   time.Time // when it came into force
 	// Refused and Reason tell of the last map refused; empty when the newest
 	// map seen is the one in force.
@@ -96,7 +102,8 @@ const updateTries = 20
 
 // Update loads the map, lets edit change it, and publishes the result as the
 // next version, again from the start when another publisher was faster. edit
-// may therefore run several times. It returns the map now in force. ErrNoEdit
+// may therefore run several times. It declares what the edit moves, see
+// Draft.Declare. It returns the map now in force. ErrNoEdit
 // from edit ends it without a publication and without an error.
 func Update(ctx context.Context, store Publisher, change Change, edit func(*Draft) error) (*Snapshot, error) {
 	for range updateTries {
@@ -111,6 +118,7 @@ func Update(ctx context.Context, store Publisher, change Change, edit func(*Draf
 			}
 			return nil, err
 		}
+		draft.Declare(current)
 		next, err := draft.Snapshot()
 		if err != nil {
 			return nil, err

@@ -39,114 +39,168 @@ func (e *InvalidError) Error() string {
 	return b.String()
 }
 
+// checker collects what is wrong with a map.
+type checker struct {
+	problems []Problem
+	known    map[Datacenter]bool
+	shards   map[ShardName]bool
+}
+
+func (c *checker) add(key, value, bound string) {
+	c.problems = append(c.problems, Problem{key, value, bound})
+}
+
+// sorted returns the problems in one order: by all three, because maps are
+// walked in no order.
+func (c *checker) sorted() []Problem {
+	slices.SortFunc(c.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Bound, b.Bound))
+	})
+	return c.problems
+}
+
 // problems checks everything that a snapshot promises.
 func (d *Draft) problems() []Problem {
-	var ps []Problem
-	add := func(key, value, bound string) { ps = append(ps, Problem{key, value, bound}) }
-
-	if d.Version == 0 {
-		add("version", "0", "1 or higher")
+	c := &checker{}
+	c.version(d.Version)
+	if c.buckets(d.Buckets) && len(d.homes) != int(d.Buckets) {
+		c.add("buckets", fmt.Sprint(d.Buckets), fmt.Sprintf("%d, the count the draft was made with", len(d.homes)))
 	}
-	if d.Buckets < 1 || d.Buckets > BucketsMax {
-		add("buckets", fmt.Sprint(d.Buckets), fmt.Sprintf("1 to %d", BucketsMax))
-	} else if len(d.homes) != int(d.Buckets) {
-		add("buckets", fmt.Sprint(d.Buckets), fmt.Sprintf("%d, the count the draft was made with", len(d.homes)))
-	}
-	known := map[Datacenter]bool{}
-	for _, dc := range d.Datacenters {
-		if !ValidName(string(dc)) {
-			add("datacenters", fmt.Sprintf("%q", dc), nameBound)
-		}
-		if known[dc] {
-			add("datacenters", fmt.Sprintf("%q", dc), "each name once")
-		}
-		known[dc] = true
-	}
-	wantDatacenter := func(key string, dc Datacenter) {
-		if !known[dc] {
-			add(key, fmt.Sprintf("%q", dc), "one of the map's datacenters")
-		}
-	}
-	d.defaultProblems(wantDatacenter, add)
-	for _, s := range d.shards {
-		key := fmt.Sprintf("shards.%s", s.Name)
-		if !ValidName(string(s.Name)) {
-			add("shards", fmt.Sprintf("%q", s.Name), nameBound)
-		}
-		wantDatacenter(key, s.Datacenter)
-		if s.Epoch < FirstEpoch {
-			add(key, fmt.Sprintf("epoch %d", s.Epoch), "1 or higher")
-		}
+	c.dictionary(d.Datacenters, d.shards)
+	c.dflt(d.Default)
+	if len(d.Whitelist) > WhitelistMax {
+		c.add("whitelist", fmt.Sprintf("%d users", len(d.Whitelist)), fmt.Sprintf("at most %d", WhitelistMax))
 	}
 	for id, dc := range d.Whitelist {
 		if len(id) < 1 || len(id) > UserIDMax {
-			add("whitelist", fmt.Sprintf("an id of %d bytes", len(id)), fmt.Sprintf("1 to %d bytes", UserIDMax))
+			c.add("whitelist", fmt.Sprintf("an id of %d bytes", len(id)), idBound)
 		}
-		wantDatacenter("whitelist", dc)
+		c.datacenter("whitelist", dc)
 	}
 	for b, e := range d.Epochs {
 		if uint32(b) >= d.Buckets || e < FirstEpoch {
-			add("epochs", fmt.Sprintf("bucket %d, epoch %d", b, e), "a bucket of the map and an epoch of 1 or higher")
+			c.add("epochs", fmt.Sprintf("bucket %d, epoch %d", b, e), epochBound)
 		}
 	}
-	d.holdProblems(add)
-	// By all three, because maps are walked in no order.
-	slices.SortFunc(ps, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Bound, b.Bound))
-	})
-	return ps
+	c.holds(d.Holds, d.Buckets)
+	return c.sorted()
 }
 
-func (d *Draft) defaultProblems(wantDatacenter func(string, Datacenter), add func(key, value, bound string)) {
-	wantDatacenter("default.datacenter", d.Default.Datacenter)
-	if !d.Default.Auto {
-		if d.Default.Source != "" || d.Default.Target != "" {
-			add("default", "source and target with a pinned default", "neither")
+// problems checks what is not checked where homes, epochs and users are put
+// into a snapshot.
+func (s *Snapshot) problems() []Problem {
+	c := &checker{}
+	c.version(s.version)
+	c.buckets(s.buckets)
+	c.dictionary(s.datacenters, s.shards)
+	c.dflt(s.dflt)
+	for dc := range s.whitelist.datacenters() {
+		c.datacenter("whitelist", dc)
+	}
+	c.holds(s.holds, s.buckets)
+	return c.sorted()
+}
+
+func (c *checker) version(v Version) {
+	if v == 0 {
+		c.add("version", "0", "1 or higher")
+	}
+}
+
+func (c *checker) buckets(n uint32) bool {
+	if n < 1 || n > BucketsMax {
+		c.add("buckets", fmt.Sprint(n), fmt.Sprintf("1 to %d", BucketsMax))
+		return false
+	}
+	return true
+}
+
+func (c *checker) datacenter(key string, dc Datacenter) {
+	if !c.known[dc] {
+		c.add(key, fmt.Sprintf("%q", dc), "one of the map's datacenters")
+	}
+}
+
+// dictionary must come before what names a datacenter or a shard.
+func (c *checker) dictionary(datacenters []Datacenter, shards []Shard) {
+	c.known = make(map[Datacenter]bool, len(datacenters))
+	for _, dc := range datacenters {
+		if !ValidName(string(dc)) {
+			c.add("datacenters", fmt.Sprintf("%q", dc), nameBound)
+		}
+		if c.known[dc] {
+			c.add("datacenters", fmt.Sprintf("%q", dc), "each name once")
+		}
+		c.known[dc] = true
+	}
+	c.shards = make(map[ShardName]bool, len(shards))
+	if len(shards) > ShardsMax {
+		c.add("shards", fmt.Sprint(len(shards)), fmt.Sprintf("at most %d", ShardsMax))
+	}
+	for _, s := range shards {
+		if !ValidName(string(s.Name)) {
+			c.add("shards", fmt.Sprintf("%q", s.Name), nameBound)
+		}
+		if !c.known[s.Datacenter] {
+			c.datacenter("shards."+string(s.Name), s.Datacenter)
+		}
+		if s.Epoch < FirstEpoch {
+			c.add("shards."+string(s.Name), fmt.Sprintf("epoch %d", s.Epoch), "1 or higher")
+		}
+		c.shards[s.Name] = true
+	}
+}
+
+func (c *checker) dflt(d Default) {
+	c.datacenter("default.datacenter", d.Datacenter)
+	if !d.Auto {
+		if d.Source != "" || d.Target != "" {
+			c.add("default", "source and target with a pinned default", "neither")
 		}
 		return
 	}
-	wantDatacenter("default.source", d.Default.Source)
-	wantDatacenter("default.target", d.Default.Target)
-	if d.Default.Source == d.Default.Target {
-		add("default.target", fmt.Sprintf("%q", d.Default.Target), "another datacenter than the source")
+	c.datacenter("default.source", d.Source)
+	c.datacenter("default.target", d.Target)
+	if d.Source == d.Target {
+		c.add("default.target", fmt.Sprintf("%q", d.Target), "another datacenter than the source")
 	}
-	if d.Default.Datacenter != d.Default.Source && d.Default.Datacenter != d.Default.Target {
-		add("default.datacenter", fmt.Sprintf("%q", d.Default.Datacenter), "the source or the target")
+	if d.Datacenter != d.Source && d.Datacenter != d.Target {
+		c.add("default.datacenter", fmt.Sprintf("%q", d.Datacenter), "the source or the target")
 	}
 }
 
-func (d *Draft) holdProblems(add func(key, value, bound string)) {
+func (c *checker) holds(holds []Hold, buckets uint32) {
 	var ranges []Hold
-	shards := map[ShardName]bool{}
-	for _, h := range d.Holds {
+	held := map[ShardName]bool{}
+	for _, h := range holds {
 		if !ValidName(string(h.Move)) {
-			add("holds.move", fmt.Sprintf("%q", h.Move), nameBound)
+			c.add("holds.move", fmt.Sprintf("%q", h.Move), nameBound)
 		}
 		if h.Until.UnixMilli() <= 0 || h.Until.UTC().Year() > 9999 || !h.Until.Truncate(time.Millisecond).Equal(h.Until) {
-			add("holds.until", h.Until.String(), "a time after 1970 and before 10000, to the millisecond")
+			c.add("holds.until", h.Until.String(), "a time after 1970 and before 10000, to the millisecond")
 		}
 		if h.Shard != "" {
-			if _, ok := d.Shard(h.Shard); !ok {
-				add("holds.shard", fmt.Sprintf("%q", h.Shard), "one of the map's shards")
+			if !c.shards[h.Shard] {
+				c.add("holds.shard", fmt.Sprintf("%q", h.Shard), "one of the map's shards")
 			}
 			if h.First != 0 || h.Last != 0 {
-				add("holds", fmt.Sprintf("shard %q and buckets %d-%d", h.Shard, h.First, h.Last), "a shard or buckets")
+				c.add("holds", fmt.Sprintf("shard %q and buckets %d-%d", h.Shard, h.First, h.Last), "a shard or buckets")
 			}
-			if shards[h.Shard] {
-				add("holds.shard", fmt.Sprintf("%q", h.Shard), "one hold a shard")
+			if held[h.Shard] {
+				c.add("holds.shard", fmt.Sprintf("%q", h.Shard), "one hold a shard")
 			}
-			shards[h.Shard] = true
+			held[h.Shard] = true
 			continue
 		}
-		if h.First > h.Last || uint32(h.Last) >= d.Buckets {
-			add("holds.buckets", fmt.Sprintf("%d-%d", h.First, h.Last), "buckets of the map, in order")
+		if h.First > h.Last || uint32(h.Last) >= buckets {
+			c.add("holds.buckets", fmt.Sprintf("%d-%d", h.First, h.Last), "buckets of the map, in order")
 		}
 		ranges = append(ranges, h)
 	}
 	slices.SortFunc(ranges, compareHolds)
 	for i := 1; i < len(ranges); i++ {
 		if ranges[i].First <= ranges[i-1].Last {
-			add("holds.buckets", fmt.Sprintf("%d-%d", ranges[i].First, ranges[i].Last), "holds that do not overlap")
+			c.add("holds.buckets", fmt.Sprintf("%d-%d", ranges[i].First, ranges[i].Last), "holds that do not overlap")
 		}
 	}
 }
@@ -161,7 +215,12 @@ func compareHolds(a, b Hold) int {
 	return cmp.Or(cmp.Compare(a.Shard, b.Shard), cmp.Compare(a.First, b.First))
 }
 
-const nameBound = "1 to 64 letters, digits, '.', '_' or '-', the first not '.' or '-'"
+// What is wanted of a name, a user id and an epoch, for problems.
+const (
+	nameBound  = "1 to 64 letters, digits, '.', '_' or '-', the first not '.' or '-'"
+	idBound    = "1 to 256 bytes"
+	epochBound = "a bucket of the map and an epoch of 1 or higher"
+)
 
 // ValidName says whether name may be the name of a datacenter, a shard, a move
 // or a proxy. What it allows is fit for headers, file names, SQL, metric
@@ -178,22 +237,4 @@ func ValidName(name string) bool {
 		}
 	}
 	return true
-}
-
-// CheckSuccessor says whether next may replace current where current is in
-// force: the same bucket count and a higher version. current may be nil.
-func CheckSuccessor(current, next *Snapshot) error {
-	if current == nil {
-		return nil
-	}
-	if next.buckets != current.buckets {
-		return fmt.Errorf("%w: it has %d buckets, the one in force %d: the bucket count of a map never changes",
-			ErrRefused, next.buckets, current.buckets)
-	}
-	if next.version <= current.version {
-		return fmt.Errorf("%w: version %d is not higher than %d, the one in force; "+
-			"to go back, publish the old content as a new version (migrator map rollback)",
-			ErrRefused, next.version, current.version)
-	}
-	return nil
 }

@@ -26,6 +26,7 @@ const (
 type ack struct {
 	Proxy   string            `json:"proxy"`
 	Version bucketmap.Version `json:"version"`
+	Digest  bucketmap.Digest  `json:"digest,omitzero"`
 	Since   time.Time         `json:"since"`
 	Refused bucketmap.Version `json:"refused,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
@@ -49,7 +50,7 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 		return fmt.Errorf("acknowledge the map: proxy id %q: want a name of up to %d letters, digits, '.', '_' or '-'",
 			a.Proxy, bucketmap.NameMax)
 	}
-	data, err := json.Marshal(ack{a.Proxy, a.Version, a.Since.UTC(), a.Refused, a.Reason})
+	data, err := json.Marshal(ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason})
 	if err != nil {
 		return fmt.Errorf("acknowledge the map: %w", err)
 	}
@@ -199,7 +200,9 @@ func (s *Store) readAck(proxy string) (bucketmap.Ack, error) {
 	if err := json.Unmarshal(data, &a); err != nil {
 		return bucketmap.Ack{}, fmt.Errorf("%s: %w; remove the file, and the proxy writes it at its next acknowledgement", s.ackPath(proxy), err)
 	}
-	return bucketmap.Ack{Proxy: proxy, Version: a.Version, Since: a.Since.UTC(), Refused: a.Refused, Reason: a.Reason}, nil
+	return bucketmap.Ack{
+		Proxy: proxy, Version: a.Version, Digest: a.Digest, Since: a.Since.UTC(), Refused: a.Refused, Reason: a.Reason,
+	}, nil
 }
 
 // bury removes the files of proxies that are still dead. It needs the folder's

@@ -33,6 +33,9 @@ type record struct {
 	Who     string            `json:"who"`
 	Why     string            `json:"why"`
 	When    time.Time         `json:"when"`
+	// Digest is zero in records of maps that no publisher wrote, and of before
+	// records had it.
+	Digest bucketmap.Digest `json:"digest,omitzero"`
 }
 
 func (s *Store) historyDir() string { return filepath.Join(s.dir, historyName) }
@@ -101,7 +104,7 @@ func (s *Store) historyHas(snapshot *bucketmap.Snapshot, data []byte) (bool, err
 
 // writePending writes a version's content and record, and syncs them.
 func (s *Store) writePending(prefix string, r bucketmap.Record, data []byte) error {
-	line, err := json.Marshal(record{r.Version, r.Who, r.Why, r.When})
+	line, err := json.Marshal(record{r.Version, r.Who, r.Why, r.When, r.Digest})
 	if err != nil {
 		return err
 	}
@@ -200,7 +203,7 @@ func (s *Store) readRecord(version bucketmap.Version, suffix string) (bucketmap.
 	if err := json.Unmarshal(data, &r); err != nil {
 		return bucketmap.Record{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return bucketmap.Record{Version: version, Change: bucketmap.Change{Who: r.Who, Why: r.Why}, When: r.When.UTC()}, nil
+	return bucketmap.Record{Version: version, Change: bucketmap.Change{Who: r.Who, Why: r.Why}, When: r.When.UTC(), Digest: r.Digest}, nil
 }
 
 // At returns the map of one version.

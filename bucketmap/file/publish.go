@@ -58,7 +58,7 @@ func (s *Store) publish(next *bucketmap.Snapshot, data []byte, change bucketmap.
 			return err
 		}
 	}
-	record := bucketmap.Record{Version: next.Version(), Change: change, When: s.options.Now().UTC()}
+	record := bucketmap.Record{Version: next.Version(), Change: change, When: s.options.Now().UTC(), Digest: next.Digest()}
 	if err := s.writePending("", record, data); err != nil {
 		return err
 	}

@@ -108,6 +108,7 @@ func rich(t testing.TB, from *bucketmap.Snapshot) *bucketmap.Snapshot {
 	d := from.Edit()
 	must(t, d.SetHome(3, 9, "beta"))
 	must(t, d.SetHome(20, 20, ""))
+	d.Declare(from)
 	d.Whitelist["emp-2"] = "legacy"
 	d.Whitelist["\xff\x00\n"] = "cloud"
 	d.Whitelist["hex:00"] = "cloud"
@@ -145,7 +146,7 @@ func publish(t testing.TB, ctx context.Context, store bucketmap.Publisher, next 
 func wantMap(t testing.TB, got *bucketmap.Snapshot, err error, want *bucketmap.Snapshot) {
 	t.Helper()
 	must(t, err)
-	if !got.Equal(want) {
+	if !got.Equal(want) || got.Digest() != want.Digest() {
 		t.Fatalf("another map, version %d for %d:\n%s", got.Version(), want.Version(), bucketmap.Diff(want, got))
 	}
 }
@@ -314,6 +315,9 @@ func history(t *testing.T, ctx context.Context, p place) {
 			r.When.Before(before) || r.When.Location() != time.UTC {
 			t.Errorf("record %d is %+v, want version %d", i, r, want)
 		}
+		if digest := maps[want-1].Digest(); r.Digest != digest && r.Digest != (bucketmap.Digest{}) {
+			t.Errorf("record %d has digest %s, want %s, or none", i, r.Digest, digest)
+		}
 	}
 	for _, want := range maps {
 		for _, store := range []bucketmap.Store{p.one, p.two} {
@@ -469,7 +473,7 @@ func acks(t *testing.T, ctx context.Context, p place) {
 	}
 	since := time.Now().Truncate(time.Millisecond)
 	want := []bucketmap.Ack{
-		{Proxy: "p-1", Version: 7, Since: since},
+		{Proxy: "p-1", Version: 7, Digest: First(t).Digest(), Since: since},
 		{Proxy: "p1", Version: 6, Since: since, Refused: 8, Reason: "another \"bucket\" count\n"},
 		{Proxy: "p1.b_c", Version: 0},
 	}

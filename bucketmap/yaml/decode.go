@@ -99,7 +99,7 @@ var sections = []struct {
 	name     string
 	required bool
 }{
-	{"version", true}, {"buckets", true}, {"default", true}, {"datacenters", true},
+	{"version", true}, {"moved", false}, {"buckets", true}, {"default", true}, {"datacenters", true},
 	{"shards", false}, {"homes", false}, {"whitelist", false}, {"epochs", false}, {"holds", false},
 }
 
@@ -139,6 +139,9 @@ func (d *decoder) root(n node) *bucketmap.Draft {
 	if v, found := values["version"]; found {
 		version, _ := d.number("version", v)
 		draft.Version = bucketmap.Version(version)
+	}
+	if v, found := values["moved"]; found {
+		draft.Moved, _ = d.number("moved", v)
 	}
 	if v, found := values["default"]; found {
 		draft.Default = d.dflt(v)

@@ -2,6 +2,7 @@
 // pleasant to read, to edit and to compare, and the same as JSON.
 //
 //	version: 12
+//	moved: 600        # the odometer, see bucketmap.Snapshot.Moved
 //	buckets: 1024
 //	default: {mode: auto, source: legacy, target: cloud, datacenter: legacy}
 //	datacenters: [cloud, legacy]
@@ -17,7 +18,7 @@
 //
 // A pinned default is {mode: pinned, datacenter: legacy}. A hold has a shard
 // instead of buckets when it covers a whole shard. What is empty may be left
-// out: shards, homes, whitelist, epochs, holds, and a shard's epoch of 1. A
+// out: a moved of 0, shards, homes, whitelist, epochs, holds, and a shard's epoch of 1. A
 // user id that is not printable UTF-8, or that begins with "hex:", is "hex:"
 // and its bytes in hexadecimal.
 //

@@ -19,6 +19,7 @@ const (
 // document is the form: its fields are the sections in their order.
 type document struct {
 	Version     bucketmap.Version      `json:"version"`
+	Moved       uint64                 `json:"moved,omitempty"`
 	Buckets     uint32                 `json:"buckets"`
 	Default     dflt                   `json:"default"`
 	Datacenters []bucketmap.Datacenter `json:"datacenters"`
@@ -71,6 +72,7 @@ func (e epochs) MarshalJSON() ([]byte, error) {
 func newDocument(s *bucketmap.Snapshot) *document {
 	d := &document{
 		Version:     s.Version(),
+		Moved:       s.Moved(),
 		Buckets:     s.Buckets(),
 		Datacenters: s.Datacenters(),
 		Shards:      map[string]shard{},
@@ -126,7 +128,11 @@ func EncodeJSON(s *bucketmap.Snapshot) ([]byte, error) {
 func Encode(s *bucketmap.Snapshot) ([]byte, error) {
 	d := newDocument(s)
 	var w writer
-	fmt.Fprintf(&w, "version: %d\nbuckets: %d\n", d.Version, d.Buckets)
+	fmt.Fprintf(&w, "version: %d\n", d.Version)
+	if d.Moved != 0 {
+		fmt.Fprintf(&w, "moved: %d\n", d.Moved)
+	}
+	fmt.Fprintf(&w, "buckets: %d\n", d.Buckets)
 	if d.Default.Mode == "auto" {
 		fmt.Fprintf(&w, "default: {mode: auto, source: %s, target: %s, datacenter: %s}\n",
 			scalar(string(d.Default.Source)), scalar(string(d.Default.Target)), scalar(string(d.Default.Datacenter)))
