@@ -42,7 +42,7 @@ test: servers ## everything, with -race, on real servers that it installs and st
 	$(GO) test -race -timeout 10m ./...
 
 test-short: ## what needs no servers
-	$(GO) test ./bucketmap/... ./internal/... ./proxy/...
+	$(GO) test $$($(GO) list ./bucketmap/... ./internal/... ./proxy/... | grep -v '/bucketmap/consul$$')
 
 conformance: ## the raw-socket suite against PEER=drover, nginx, haproxy or all (the default)
 	$(GO) run ./tools/conformance --peer $(PEER)
@@ -82,7 +82,7 @@ soak: servers ## what takes longer than the tests may: framing fuzzed for 10 min
 	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run MemoryIsFlat ./proxy
 	$(GO) run ./bench/edge restart
 
-servers: ## install the test servers (MariaDB, memcached) if they are not there
+servers: ## install the test servers (MariaDB, memcached, Consul) if they are not there
 	$(GO) run ./tools/testservers/cmd/testservers install
 
 clean: ## remove the cache folder

@@ -1,16 +1,12 @@
 package bucketmap
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
 	"hash/maphash"
 	"iter"
 	"math/bits"
 	"slices"
-	"strings"
 )
 
 const (
@@ -62,48 +58,6 @@ type user struct {
 	datacenter Datacenter
 }
 
-// NewWhitelist returns the whitelist of these ids, in any order. The same id
-// twice with the same datacenter is there once; with another it is an error.
-// The error is an *InvalidError.
-func NewWhitelist(ids iter.Seq2[string, Datacenter]) (*Whitelist, error) {
-	w := &Whitelist{seed: maphash.MakeSeed()}
-	if ids == nil {
-		w.seal()
-		return w, nil
-	}
-	var parts [userPages][]user
-	n := 0
-	for id, dc := range ids {
-		if n++; n > WhitelistMax {
-			return nil, wrongUser(fmt.Sprintf("more than %d users", WhitelistMax), "fewer")
-		}
-		if len(id) < 1 || len(id) > UserIDMax {
-			return nil, wrongUser(fmt.Sprintf("an id of %d bytes", len(id)), idBound)
-		}
-		if !ValidName(string(dc)) {
-			return nil, wrongUser(fmt.Sprintf("%q in datacenter %q", UserID(id).String(), dc), nameBound)
-		}
-		page := userPageOf(id)
-		parts[page] = append(parts[page], user{id, dc})
-	}
-	for i, users := range parts {
-		byID := func(a, b user) int { return cmp.Compare(a.id, b.id) }
-		if !slices.IsSortedFunc(users, byID) {
-			slices.SortFunc(users, byID)
-		}
-		users = slices.Compact(users)
-		for j := 1; j < len(users); j++ {
-			if a, b := users[j-1], users[j]; a.id == b.id {
-				return nil, wrongUser(fmt.Sprintf("%q in %s and in %s", UserID(a.id).String(), a.datacenter, b.datacenter), "one datacenter a user")
-			}
-		}
-		w.pages[i] = newUserPage(w.seed, users)
-		w.length += len(users)
-	}
-	w.seal()
-	return w, nil
-}
-
 func wrongUser(value, bound string) error {
 	return &InvalidError{Problems: []Problem{{"whitelist", value, bound}}}
 }
@@ -114,36 +68,21 @@ func userPageOf(id string) uint32 {
 
 // newUserPage makes a page of users in order, none twice.
 func newUserPage(seed maphash.Seed, users []user) *userPage {
-	if len(users) == 0 {
-		return nil
-	}
-	size := 0
-	for _, u := range users {
-		size += len(u.id)
-	}
-	slots := max(groupSlots, 1<<bits.Len(uint(2*len(users)-1)))
-	p := &userPage{
-		tags:    make([]uint64, slots/groupSlots),
-		slots:   make([]uint32, slots),
-		entries: make([]userEntry, 0, len(users)),
-	}
-	var ids strings.Builder
-	ids.Grow(size)
-	known := map[Datacenter]uint32{}
+	b := builder{known: map[Datacenter]uint32{}}
+	list := make([]uint32, 0, len(users))
 	for i, u := range users {
-		ids.WriteString(u.id)
-		dc, ok := known[u.datacenter]
+		start := uint32(len(b.ids))
+		b.ids = append(b.ids, u.id...)
+		place, ok := b.known[u.datacenter]
 		if !ok {
-			dc = uint32(len(p.datacenters))
-			known[u.datacenter] = dc
-			p.datacenters = append(p.datacenters, u.datacenter)
+			place = uint32(len(b.datacenters))
+			b.known[u.datacenter] = place
+			b.datacenters = append(b.datacenters, u.datacenter)
 		}
-		p.entries = append(p.entries, userEntry{end: uint32(ids.Len()), datacenter: dc})
-		p.insert(maphash.String(seed, u.id), uint32(i))
+		b.users = append(b.users, listed{start: start, end: uint32(len(b.ids)), datacenter: place})
+		list = append(list, uint32(i))
 	}
-	p.ids = ids.String()
-	p.digest = p.sum()
-	return p
+	return b.page(seed, list)
 }
 
 func (p *userPage) user(i int) user {
@@ -253,20 +192,6 @@ func (w *Whitelist) datacenters() map[Datacenter]bool {
 		}
 	}
 	return all
-}
-
-// sum is the digest of a page, see Digest.
-func (p *userPage) sum() Digest {
-	var out bytes.Buffer
-	out.Grow(1 + len(p.ids) + 16*len(p.entries))
-	out.WriteByte(digestUsers)
-	for u := range p.users() {
-		out.Write(binary.LittleEndian.AppendUint16(out.AvailableBuffer(), uint16(len(u.id))))
-		out.WriteString(u.id)
-		out.WriteByte(byte(len(u.datacenter)))
-		out.WriteString(string(u.datacenter))
-	}
-	return sha256.Sum256(out.Bytes())
 }
 
 // seal completes a whitelist whose pages are there.

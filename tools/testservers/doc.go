@@ -1,10 +1,12 @@
-// Package testservers runs real MariaDB and memcached servers on loopback, as
-// many as wanted, for tests and for the demo.
+// Package testservers runs real MariaDB, memcached and Consul servers on
+// loopback, as many as wanted, for tests and for the demo.
 //
 // A fleet is a folder with servers in it. It lives by these steps:
 //
 //  1. Binaries are found on PATH, installed with apt, or unpacked from packages
-//     into the cache folder by whoever may not install (see Install).
+//     into the cache folder by whoever may not install (see Install). Consul,
+//     which has no package, is built from tools/consul into the cache folder
+//     when it is first needed, if it is not on PATH.
 //  2. A template data folder is made once for each MariaDB version, with the
 //     accounts in it and no binary log, and kept in the cache folder.
 //  3. The fleet's folder is made and locked, and a watchdog started: a shell

@@ -30,6 +30,8 @@ type Options struct {
 type Fleet struct {
 	dir      string
 	keep     bool
+	cache    string
+	log      func(format string, args ...any)
 	binaries binaries
 	template string
 	owner    *os.File
@@ -96,7 +98,7 @@ func newFleet(ctx context.Context, opts Options) (_ *Fleet, err error) {
 		return nil, err
 	}
 
-	f := &Fleet{keep: opts.Keep, binaries: programs}
+	f := &Fleet{keep: opts.Keep, cache: cache, log: opts.Log, binaries: programs}
 	f.mu.servers = make(map[string]*process)
 	if f.dir, f.owner, err = makeFleetFolder(ctx, base, opts.Keep); err != nil {
 		return nil, err
@@ -112,15 +114,16 @@ func newFleet(ctx context.Context, opts Options) (_ *Fleet, err error) {
 	return f, nil
 }
 
-// Install finds MariaDB and memcached or installs them, and makes the template
-// data folder. It does nothing that is done already, and any number of processes
-// may call it at once.
+// Install finds MariaDB, memcached and Consul, or installs or builds them, and
+// makes the template data folder. It does nothing that is done already, and any
+// number of processes may call it at once.
 func Install(ctx context.Context, log func(format string, args ...any)) error {
 	fleet, err := New(ctx, Options{Log: log})
 	if err != nil {
 		return err
 	}
-	return fleet.Close()
+	_, err = findOrBuildConsul(ctx, fleet.cache, fleet.log)
+	return errors.Join(err, fleet.Close())
 }
 
 // Dir returns the fleet's own folder, removed by Close.

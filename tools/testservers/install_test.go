@@ -12,6 +12,7 @@ import (
 
 func TestInstallsAtOnceMakeOneTemplate(t *testing.T) {
 	cache := t.TempDir()
+	shareConsul(t, cache)
 	const programs = 4
 	var outputs [programs]bytes.Buffer
 	var waits [programs]func() error

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 func installCommand(log func(string, ...any)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "install",
-		Short: "Find or install the servers and prepare a template of their data, ahead of the first use",
+		Short: "Find or install the servers, Consul too, and prepare a template of their data, ahead of the first use",
 		Args:  cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return testservers.Install(command.Context(), log)
