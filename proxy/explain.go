@@ -15,11 +15,13 @@ import (
 	"go.uber.org/zap"
 
 	"drover/bucketmap"
+	"drover/bucketmap/binary"
 	"drover/bucketmap/yaml"
 	"drover/proxy/internal/config"
 	"drover/proxy/internal/edge"
 	"drover/proxy/internal/listen"
 	"drover/proxy/internal/restart"
+	"drover/proxy/internal/routing"
 )
 
 // errWouldRefuse is a request that the edge would refuse: exit code 2.
@@ -54,7 +56,7 @@ cannot be said.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "the configuration `file` (wanted)")
-	f.StringVar(&o.mapFile, "map", "", "a map's `file`, in YAML; default: the map in the store")
+	f.StringVar(&o.mapFile, "map", "", "a map's `file`, in YAML or binary; default: the map in the store, or the last good one")
 	f.StringVar(&o.peer, "peer", "127.0.0.1", "who sends the request: an `address`, with a port or without")
 	f.BoolVar(&o.json, "json", false, "say it in JSON")
 	if err := cmd.MarkFlagRequired("config"); err != nil {
@@ -72,7 +74,7 @@ func explain(ctx context.Context, o explainOptions, in io.Reader, out, words io.
 	if err != nil {
 		return err
 	}
-	next, err := explainMap(ctx, c, o.mapFile)
+	next, err := explainMap(ctx, c, o.mapFile, words)
 	if err != nil {
 		return err
 	}
@@ -82,6 +84,11 @@ func explain(ctx context.Context, o explainOptions, in io.Reader, out, words io.
 	}
 	if err := p.finder.Load(ctx); err != nil {
 		fmt.Fprintln(words, "proxy: tokens whose keys could not be read make no user:", err)
+	}
+	if p.users != nil {
+		if err := p.users.Load(ctx); err != nil {
+			fmt.Fprintln(words, "proxy: the edge would refuse the whitelist file, and have none of its users:", err)
+		}
 	}
 	if err := p.table.Offer(ctx, next); err != nil {
 		return fmt.Errorf("the edge would not take this map: %w", err)
@@ -104,7 +111,8 @@ func explain(ctx context.Context, o explainOptions, in io.Reader, out, words io.
 func unserved(c *config.Config) (*proxy, error) {
 	c.AccessLog.Path = config.AccessNone
 	c.Map.Cache = ""
-	p := &proxy{config: c, id: c.ID, log: zap.NewNop(), sockets: restart.None{}, source: newSource(c.Map.Dir)}
+	p := &proxy{config: c, id: c.ID, log: zap.NewNop(), sockets: restart.None{}}
+	p.source.source = newSource(&c.Map)
 	if err := p.openAccess(surroundings{out: io.Discard, err: io.Discard}); err != nil {
 		return nil, err
 	}
@@ -128,25 +136,48 @@ func explainPeer(c *config.Config, text string) (edge.Peer, error) {
 	return peer, nil
 }
 
-func explainMap(ctx context.Context, c *config.Config, path string) (*bucketmap.Snapshot, error) {
+// explainMap returns the map of a file, or else that of the store, or else the
+// last good one.
+func explainMap(ctx context.Context, c *config.Config, path string, words io.Writer) (*bucketmap.Snapshot, error) {
 	if path != "" {
-		text, err := os.ReadFile(path)
+		next, err := readMap(path)
 		if err != nil {
 			return nil, fmt.Errorf("--map: %w", err)
 		}
-		next, err := yaml.Decode(text)
-		if err != nil {
-			return nil, fmt.Errorf("--map %s: %w", path, err)
-		}
 		return next, nil
 	}
-	if _, err := os.Stat(c.Map.Dir); err != nil { // opening the store would make it
-		return nil, fmt.Errorf("map.dir (or give a map by --map): %w", err)
+	next, err := loadWithin(ctx, &c.Map)
+	if err == nil {
+		return next, nil
 	}
-	store := newSource(c.Map.Dir)
-	next, err := store.Load(ctx)
-	if err := errors.Join(err, store.close()); err != nil {
-		return nil, fmt.Errorf("load the map from %s (or give one by --map): %w", c.Map.Dir, err)
+	if c.Map.Store == config.StorePush {
+		err = errors.New("with store push publishers bring the map, and there is none to ask")
+	}
+	if c.Map.Cache == "" {
+		return nil, fmt.Errorf("load the map by the section map (or give one by --map): %w", err)
+	}
+	kept, cacheErr := routing.ReadCache(c.Map.Cache)
+	if kept == nil {
+		return nil, fmt.Errorf("load the map by the section map (or give one by --map), or the last good one, %s: %w", c.Map.Cache, errors.Join(err, cacheErr))
+	}
+	fmt.Fprintf(words, "proxy: by the last good map, %s: %v\n", c.Map.Cache, err)
+	return kept, nil
+}
+
+// readMap reads a map in YAML or in the binary form. Its signature is not looked
+// at.
+func readMap(path string) (*bucketmap.Snapshot, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	decode := yaml.Decode
+	if binary.Is(text) {
+		decode = func(data []byte) (*bucketmap.Snapshot, error) { return binary.Decode(data, nil) }
+	}
+	next, err := decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return next, nil
 }

@@ -27,7 +27,7 @@ func explainFile(t *testing.T, name string, o explainOptions) (string, error) {
 		t.Fatal(err)
 	}
 	o.config, o.mapFile = at("proxy.yaml"), at("map.yaml")
-	o.now = func() time.Time { return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC) }
+	o.now = testNow
 	if o.peer == "" {
 		o.peer = "127.0.0.1"
 	}
@@ -35,6 +35,8 @@ func explainFile(t *testing.T, name string, o explainOptions) (string, error) {
 	err = explain(t.Context(), o, bytes.NewReader(bytes.ReplaceAll(request, []byte("\n"), []byte("\r\n"))), &out, &out)
 	return out.String(), err
 }
+
+func testNow() time.Time { return time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC) }
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()

@@ -86,24 +86,3 @@ func command() *cobra.Command {
 	root.AddCommand(runs, checkCommand(), explainCommand())
 	return root
 }
-
-func checkCommand() *cobra.Command {
-	var files bool
-	cmd := &cobra.Command{
-		Use: "check FILE", Short: "Say everything that is wrong with a configuration, and with the files that it names",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := config.Load(args[0])
-			if err == nil && files {
-				err = c.Check()
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "ok")
-			return err
-		},
-	}
-	cmd.Flags().BoolVar(&files, "files", true, "open the files that it names (certificates, authorities, key sets), too")
-	return cmd
-}

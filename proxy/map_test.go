@@ -13,6 +13,7 @@ import (
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/proxy/internal/config"
+	"drover/proxy/internal/routing"
 )
 
 func TestBadMapIsRefusedAndTheOldOneServes(t *testing.T) {
@@ -84,10 +85,7 @@ func TestStartsFromTheLastGoodMapWhenTheStoreIsDown(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			r.publish(moveTo(t, bucketOf("ann"), cloud))
-			r.eventually("the map is kept", func() bool {
-				text, err := os.ReadFile(r.config.Map.Cache)
-				return err == nil && strings.Contains(string(text), "version: 2")
-			})
+			r.eventuallyKept(2)
 			if err := r.stop(); err != nil {
 				t.Fatal(err)
 			}
@@ -99,6 +97,14 @@ func TestStartsFromTheLastGoodMapWhenTheStoreIsDown(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (r *rig) eventuallyKept(version bucketmap.Version) {
+	r.t.Helper()
+	r.eventually("the map is kept", func() bool {
+		kept, err := routing.ReadCache(r.config.Map.Cache)
+		return err == nil && kept != nil && kept.Version() == version
+	})
 }
 
 func TestAStoreThatComesBackIsWatchedAgain(t *testing.T) {
@@ -132,10 +138,7 @@ func TestAStoreThatIsOlderThanTheKeptMapIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.publish(moveTo(t, bucketOf("ann"), cloud))
-	r.eventually("the map is kept", func() bool {
-		text, err := os.ReadFile(r.config.Map.Cache)
-		return err == nil && strings.Contains(string(text), "version: 2")
-	})
+	r.eventuallyKept(2)
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}

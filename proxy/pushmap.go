@@ -1,29 +1,51 @@
 package main
 
 import (
-	"io"
-	"net/http"
+	"context"
+	"errors"
 
-	"drover/bucketmap/yaml"
-	"drover/internal/admin"
+	"go.uber.org/zap"
+
+	"drover/bucketmap"
+	"drover/bucketmap/push"
+	"drover/proxy/internal/config"
 )
 
-// putMap takes a map that is pushed to this proxy, in its form for people, and
-// answers once it is in force and no request goes out by the one before.
-func (p *proxy) putMap(w http.ResponseWriter, r *http.Request) {
-	text, err := io.ReadAll(r.Body)
+// wireReceiver makes what takes PUT /map and answers GET /map/ack. Every proxy
+// has it: whatever the store, an operator can push.
+func (p *proxy) wireReceiver() error {
+	m := &p.config.Map
+	keys, err := m.PublicKeys()
 	if err != nil {
-		http.Error(w, "the map could not be read: "+err.Error(), http.StatusBadRequest)
-		return
+		return err
 	}
-	next, err := yaml.Decode(text)
+	token, err := m.PushToken()
 	if err != nil {
-		http.Error(w, "what came is no map: "+err.Error(), http.StatusBadRequest)
-		return
+		return err
 	}
-	if err := p.table.Offer(r.Context(), next); err != nil {
-		http.Error(w, "the map is refused, and the one in force stays: "+err.Error(), http.StatusConflict)
-		return
+	p.receiver, err = push.NewReceiver(push.ReceiverOptions{
+		Proxy: p.id, Keys: keys, Token: token,
+		Offer:   func(ctx context.Context, next *bucketmap.Snapshot) error { return p.table.Offer(ctx, next) },
+		Current: func() *bucketmap.Snapshot { return p.table.Current() },
+	})
+	return err
+}
+
+// watchPushes counts what was pushed and is no map. Where nothing else brings
+// maps the table does that, and acknowledges it.
+func (p *proxy) watchPushes(ctx context.Context) error {
+	if p.config.Map.Store == config.StorePush {
+		return nil
 	}
-	admin.WriteJSON(w, p.table.Status())
+	err := p.receiver.Watch(ctx, func(_ *bucketmap.Snapshot, err error) {
+		var refused *bucketmap.RefusedError
+		if errors.As(err, &refused) {
+			p.metrics.MapRefused(refused.Rule)
+			p.log.Warn("what was pushed is no map for this proxy", zap.String("rule", string(refused.Rule)), zap.Error(err))
+		}
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }

@@ -67,16 +67,19 @@ func (a *app) handle(f http.HandlerFunc) { a.handler.Store(&f) }
 
 func (a *app) address() string { return a.Listener.Addr().String() }
 
-// rig is a proxy with two datacenters and a file store.
+// rig is a proxy with two datacenters and a store.
 type rig struct {
 	t       *testing.T
 	config  *config.Config
-	store   *file.Store
+	store   bucketmap.Store
+	dir     string
 	apps    map[bucketmap.Datacenter]*app
 	clients string // address
 	admin   string
 	http    *http.Client
 	out     *buffer
+	log     buffer
+	signals chan os.Signal // SIGHUP, as far as the proxy knows
 	cancel  context.CancelFunc
 	done    chan error
 }
@@ -94,11 +97,12 @@ func newRig(t *testing.T, change func(*config.Config)) *rig {
 
 func prepareRig(t *testing.T, change func(*config.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, out: &buffer{}, apps: map[bucketmap.Datacenter]*app{legacy: newApp(t, legacy), cloud: newApp(t, cloud)}}
+	r := &rig{t: t, out: &buffer{}, signals: make(chan os.Signal), apps: map[bucketmap.Datacenter]*app{legacy: newApp(t, legacy), cloud: newApp(t, cloud)}}
 	dir := t.TempDir()
+	r.dir = dir
 	c := config.Default()
 	c.Listen, c.Admin.Listen, c.ID = "127.0.0.1:0", "127.0.0.1:0", "p1"
-	c.Map.Dir, c.Map.Cache = filepath.Join(dir, "map"), filepath.Join(dir, "cache.yaml")
+	c.Map.Dir, c.Map.Cache = filepath.Join(dir, "map"), filepath.Join(dir, "cache")
 	c.Identity = []config.Identity{{Header: "X-User-Id"}, {Cookie: "uid"}}
 	c.Datacenters = map[string]config.Datacenter{}
 	for dc, a := range r.apps {
@@ -114,16 +118,26 @@ func prepareRig(t *testing.T, change func(*config.Config)) *rig {
 		t.Fatal(err)
 	}
 	r.config = &c
-	store, err := file.Open(c.Map.Dir, file.Options{})
-	if err != nil {
-		t.Fatal(err)
+	if r.store == nil && c.Map.Store == config.StoreFile {
+		store, err := file.Open(c.Map.Dir, file.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.publishBy(store)
 	}
-	r.store = store
-	t.Cleanup(func() { store.Close() }) //nolint:errcheck // a test's
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 1000}
 	r.http = &http.Client{Transport: transport, Timeout: 3 * patience}
 	t.Cleanup(transport.CloseIdleConnections)
 	return r
+}
+
+// publishBy makes store the one that the tests publish by.
+func (r *rig) publishBy(store interface {
+	bucketmap.Store
+	Close() error
+}) {
+	r.store = store
+	r.t.Cleanup(func() { store.Close() }) //nolint:errcheck // a test's
 }
 
 // start starts the proxy and waits until it listens.
@@ -132,10 +146,10 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan error, 1)
 	listening := make(chan struct{})
-	var log buffer
+	log := &r.log
 	done := r.done
 	go func() {
-		done <- run(ctx, r.config, surroundings{out: r.out, err: &log, listening: func(clients, admin net.Addr) {
+		done <- run(ctx, r.config, surroundings{out: r.out, err: log, reopen: r.signals, listening: func(clients, admin net.Addr) {
 			r.clients, r.admin = clients.String(), admin.String()
 			close(listening)
 		}})
@@ -219,7 +233,7 @@ func (r *rig) waitAck(want func(bucketmap.Ack) bool) {
 }
 
 // waitAcks waits until the acknowledgements of all are as wanted.
-func waitAcks(t *testing.T, store *file.Store, want func([]bucketmap.Ack) bool) error {
+func waitAcks(t *testing.T, store bucketmap.Fleet, want func([]bucketmap.Ack) bool) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var last []bucketmap.Ack

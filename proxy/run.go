@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"drover/bucketmap/push"
 	"drover/internal/admin"
 	"drover/internal/logging"
 	"drover/proxy/internal/accesslog"
@@ -26,6 +27,7 @@ import (
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/restart"
 	"drover/proxy/internal/routing"
+	"drover/proxy/internal/routing/whitelist"
 	"drover/proxy/internal/socket"
 	"drover/proxy/internal/trace"
 	"drover/proxy/internal/upstream"
@@ -33,25 +35,27 @@ import (
 
 // proxy is every part, wired.
 type proxy struct {
-	config  *config.Config
-	id      string // of this process, among those that run
-	log     *zap.Logger
-	sockets sockets
-	access  *accesslog.Log
-	buffers socket.Buffers
-	source  *source
-	metrics *metrics.Metrics
-	table   *routing.Table
-	holds   *hold.Manager
-	finder  *identity.Finder
-	fleet   *upstream.Fleet
-	office  *passport.Office
-	tracer  *trace.Tracer // nil: no spans
-	edge    *edge.Edge
-	watcher *socket.Watcher
-	set     *listen.Set
-	server  *edge.Server
-	admin   *admin.Server
+	config   *config.Config
+	id       string // of this process, among those that run
+	log      *zap.Logger
+	sockets  sockets
+	access   *accesslog.Log
+	buffers  socket.Buffers
+	source   receiving
+	metrics  *metrics.Metrics
+	table    *routing.Table
+	receiver *push.Receiver
+	users    *whitelist.File // nil: no whitelist file
+	holds    *hold.Manager
+	finder   *identity.Finder
+	fleet    *upstream.Fleet
+	office   *passport.Office
+	tracer   *trace.Tracer // nil: no spans
+	edge     *edge.Edge
+	watcher  *socket.Watcher
+	set      *listen.Set
+	server   *edge.Server
+	admin    *admin.Server
 
 	upgrades sync.WaitGroup // under way
 }
@@ -63,7 +67,8 @@ func run(ctx context.Context, c *config.Config, s surroundings) (err error) {
 	if err != nil {
 		return err
 	}
-	p := &proxy{config: c, id: c.ID, log: log, sockets: s.sockets, source: newSource(c.Map.Dir)}
+	p := &proxy{config: c, id: c.ID, log: log, sockets: s.sockets}
+	p.source.source = newSource(&c.Map)
 	if p.sockets == nil {
 		p.sockets = restart.None{}
 	}
@@ -71,7 +76,11 @@ func run(ctx context.Context, c *config.Config, s surroundings) (err error) {
 		// The process before still runs, and acknowledges maps by its own name.
 		p.id = generationID(c.ID, n)
 	}
-	defer func() { err = errors.Join(err, p.source.close()) }()
+	defer func() {
+		if err := p.source.close(); err != nil { // they end with this process all the same
+			log.Warn("the store could not be told that this process ends", zap.Error(err))
+		}
+	}()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := p.openAccess(s); err != nil {
@@ -151,7 +160,8 @@ func (p *proxy) handlers() map[string]http.Handler {
 		"GET /passports": show(func() any { return p.office.Recent() }),
 		"GET /holds":     show(func() any { return p.holds.Status() }),
 		"GET /map":       show(func() any { return p.table.Status() }),
-		"PUT /map":       http.HandlerFunc(p.putMap),
+		"PUT /map":       p.receiver,
+		"GET /map/ack":   p.receiver,
 	}
 }
 
@@ -169,7 +179,7 @@ func (p *proxy) serve(ctx context.Context, s surroundings) error {
 	defer stop()
 	group, failed := errgroup.WithContext(background)
 	for _, part := range []func(context.Context) error{
-		p.holds.Run, p.fleet.Run, p.set.Run, p.watcher.Run, socket.Monitor, p.access.Run, p.finder.Run,
+		p.holds.Run, p.fleet.Run, p.set.Run, p.watcher.Run, socket.Monitor, p.access.Run, p.finder.Run, p.watchPushes,
 	} {
 		group.Go(func() error { return part(failed) })
 	}
@@ -183,12 +193,15 @@ func (p *proxy) serve(ctx context.Context, s surroundings) error {
 	if err := p.finder.Load(ctx); err != nil {
 		p.log.Warn("not all keys of tokens could be read; trying again in the background", zap.Error(err))
 	}
-	if err := p.startMap(ctx); err != nil && ctx.Err() == nil {
+	if err := p.startRouting(ctx); err != nil && ctx.Err() == nil {
 		p.set.Stop(true) // the process before goes on with it, or there are no clients yet
 		stop()
 		return errors.Join(err, p.set.Serve(func(c *listen.Pending) { c.Close() }), group.Wait())
 	}
 	group.Go(func() error { return p.table.Run(failed) })
+	if p.users != nil {
+		group.Go(func() error { return p.users.Run(failed) })
+	}
 	group.Go(p.server.Serve)
 	if err := p.sockets.Ready(); err != nil {
 		p.log.Error("the process before could not be told that this one is ready", zap.Error(err))
@@ -227,6 +240,9 @@ func (p *proxy) wait(ctx, failed context.Context, s surroundings) bool {
 		case <-s.reopen:
 			if err := p.access.Reopen(); err != nil {
 				p.log.Error("the access log could not be opened anew; going on in the old file", zap.Error(err))
+			}
+			if p.users != nil {
+				p.users.Reload()
 			}
 		case <-s.restart:
 			p.log.Info("starting a new process")

@@ -16,6 +16,14 @@ const announceWaitMax = 5 * time.Second
 // errNoMap is a process that would replace one and could not route.
 var errNoMap = errors.New("this process has no map, and the one that it would replace may have: see that the store or the cache can be read, then restart again")
 
+// startRouting puts in force what decides, before the first client.
+func (p *proxy) startRouting(ctx context.Context) error {
+	if err := p.startUsers(ctx); err != nil {
+		return err
+	}
+	return p.startMap(ctx)
+}
+
 // startMap puts the first map in force, in this order: (1) the last good one or
 // the store's; (2) the acknowledgement, so that from here on whoever publishes
 // waits for this process too; (3) what was published before that and after (1).
@@ -34,16 +42,14 @@ func (p *proxy) startMap(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceWaitMax)
 	defer cancel()
-	status := p.table.Status()
-	ack := bucketmap.Ack{Proxy: p.id, Version: status.Version, Since: status.Since}
-	if r := status.Refused; r != nil {
-		ack.Refused, ack.Reason = r.Version, r.Reason
-	}
-	if err := p.source.Ack(ctx, ack); err != nil {
+	if err := p.source.Ack(ctx, p.table.Acknowledgement()); err != nil {
 		p.log.Warn("clients are served before the store has this process's acknowledgement; trying again in the background", zap.Error(err))
 		return nil
 	}
 	next, err := p.source.Load(ctx)
+	if errors.Is(err, bucketmap.ErrNoMap) {
+		return nil // the watch says so, if that is wrong
+	}
 	if err != nil {
 		p.log.Warn("the store cannot be read; going on with the map in force", zap.Error(err))
 		return nil

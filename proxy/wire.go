@@ -42,9 +42,15 @@ func (p *proxy) wire(registry prometheus.Registerer) error {
 		ReactiveMax: c.RerouteWaitMax, ReleaseRate: c.Hold.ReleaseRate,
 		UnsentMax: max(min(c.Upstream.Queue, c.Limits.UpstreamConnections)/2, 1), Metrics: p.metrics,
 	})
+	if err := p.wireReceiver(); err != nil {
+		return err
+	}
+	p.source.receiver, p.source.pushed = p.receiver, c.Map.Store == config.StorePush
 	p.table = routing.New(routing.Options{
-		Source: p.source, Proxy: p.id, Datacenters: known, Cache: c.Map.Cache, OnSwap: p.holds.Swap, Metrics: p.metrics, Log: p.log,
+		Source: p.source, Proxy: p.id, Datacenters: known, MaxChange: c.Map.MaxChange, Cache: c.Map.Cache,
+		OnSwap: p.holds.Swap, Metrics: p.metrics, Log: p.log,
 	})
+	p.wireUsers()
 	if err := p.wireFleet(); err != nil {
 		return err
 	}

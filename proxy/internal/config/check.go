@@ -11,7 +11,9 @@ import (
 	"os"
 	"slices"
 
+	"drover/bucketmap"
 	"drover/internal/config"
+	"drover/proxy/internal/routing/whitelist"
 )
 
 // namedFileMax bounds a file that the configuration names: a bundle of all
@@ -36,6 +38,7 @@ func (c *Config) Check() error {
 	}
 	checkPair(&p, "admin.tls", c.Admin.TLS.Cert, c.Admin.TLS.Key)
 	checkAuthorities(&p, "admin.tls.client_ca", c.Admin.TLS.ClientCA)
+	c.checkMap(&p)
 	for i := range c.Identity {
 		if j := c.Identity[i].JWT; j != nil && j.JWKSFile != "" {
 			err := readKeySet(j.JWKSFile)
@@ -49,6 +52,27 @@ func (c *Config) Check() error {
 		checkAuthorities(&p, key+".ca", t.CA)
 	}
 	return p.Err()
+}
+
+// checkMap tries the files of the sections map and whitelist.
+func (c *Config) checkMap(p *config.Problems) {
+	m := &c.Map
+	for i, text := range m.Keys {
+		_, err := publicKey(text)
+		p.Want(err == nil, fmt.Sprintf("map.keys[%d]", i), text, because("an Ed25519 public key", err))
+	}
+	for key, path := range map[string]string{"map.consul.token_file": m.Consul.TokenFile, "map.push.token_file": m.Push.TokenFile} {
+		if path != "" {
+			_, err := readToken(path)
+			p.Want(err == nil, key, path, because("a file with a token", err))
+		}
+	}
+	checkPair(p, "map.consul.tls", m.Consul.TLS.Cert, m.Consul.TLS.Key)
+	checkAuthorities(p, "map.consul.tls.ca", m.Consul.TLS.CA)
+	if w := &c.Whitelist; w.File != "" {
+		_, err := whitelist.Read(w.File, bucketmap.Datacenter(w.Datacenter))
+		p.Want(err == nil, "whitelist.file", w.File, because("a file with a user id a line", err))
+	}
 }
 
 func because(want string, err error) string { return fmt.Sprintf("%s: %v", want, err) }

@@ -26,8 +26,9 @@ type Config struct {
 	Admin   Admin `yaml:"admin"`
 	// ID names this proxy in its acknowledgements: it must be another one for
 	// each live proxy. Empty is HOSTNAME-PORT.
-	ID  string `yaml:"id" bounds:"name?"`
-	Map Map    `yaml:"map"`
+	ID        string    `yaml:"id" bounds:"name?"`
+	Map       Map       `yaml:"map"`
+	Whitelist Whitelist `yaml:"whitelist"`
 	// Identity is where the user id is looked for, in order. Each entry has
 	// exactly one of header, cookie, query, path, jwt and bucket.
 	Identity []Identity `yaml:"identity" count:"1..16"`
@@ -66,8 +67,8 @@ type Config struct {
 	Log           Log       `yaml:"log"`
 }
 
-// Admin is the admin server: metrics, health, readiness, /map, /holds and
-// /passports. Where it is not on loopback, a token or a client_ca is wanted.
+// Admin is the admin server: metrics, health, readiness, /map, /map/ack, /holds
+// and /passports. Where it is not on loopback, a token or a client_ca is wanted.
 type Admin struct {
 	// Listen is where it listens. A port of 0 is a free one.
 	Listen string `yaml:"listen" bounds:"host:port"`
@@ -88,17 +89,6 @@ type AdminTLS struct {
 	ClientCA string `yaml:"client_ca" bounds:"file?"`
 }
 
-// Map is where the map comes from.
-type Map struct {
-	// Store is the kind of store.
-	Store string `yaml:"store" bounds:"file|"`
-	// Dir is the folder of the file store.
-	Dir string `yaml:"dir" bounds:"folder"`
-	// Cache is the path of the last good map on this proxy's own disk. Empty:
-	// none is kept.
-	Cache string `yaml:"cache" bounds:"file?"`
-}
-
 // The words of Forwarded.
 const (
 	ForwardedX        = "x-forwarded"
@@ -113,9 +103,6 @@ const (
 	AccessNone   = "none"
 )
 
-// StoreFile is the file store.
-const StoreFile = "file"
-
 // DefaultListen is where clients connect when the file says nothing of it.
 const DefaultListen = ":8080"
 
@@ -125,7 +112,7 @@ func Default() Config {
 	return Config{
 		Listen: DefaultListen, Backlog: 4096,
 		Admin: Admin{Listen: admin.DefaultListen},
-		Map:   Map{Store: StoreFile},
+		Map:   defaultMap(),
 		TrustedPeers: []string{
 			"127.0.0.0/8", "::1/128", // loopback
 			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", // private

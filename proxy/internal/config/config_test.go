@@ -17,7 +17,8 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	text := `
 listen: nowhere
 id: "not a name"
-map: {store: consul}
+map: {store: etcd, max_change: 2}
+whitelist: {datacenter: moon}
 identity: [{header: X, cookie: y}, {header: "a b"}, {jwt: {header: X, cookie: y, algorithms: [none]}}, {path: /user}, {}]
 trusted_peers: [10.0.0.1]
 datacenters: {a: {upstreams: [], failover: [b]}, "c d": {upstreams: [x]}}
@@ -49,7 +50,7 @@ restart: {ready_timeout: 0s}
 		got = append(got, p.Key)
 	}
 	for _, key := range []string{
-		"listen", "id", "map.store", "map.dir", "identity[0]", "identity[1].header", "trusted_peers[0]",
+		"listen", "id", "map.store", "map.max_change", "whitelist.file", "identity[0]", "identity[1].header", "trusted_peers[0]",
 		"datacenters.a.upstreams", "datacenters.a.failover[0]", "datacenters", "datacenters.c d.upstreams[0]",
 		"timeouts.connect", "limits.header_bytes", "limits.connections", "hold.requests_max", "hold.wait_max",
 		"passport.sample", "passport.recent", "drain.timeout", "log.level", "log.format", "access_log.format",
@@ -85,7 +86,10 @@ func TestLoopbackIsTrustedByDefaultAndTheInternetIsNot(t *testing.T) {
 func loadText(t *testing.T, more string) (*Config, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "proxy.yaml")
-	text := "map: {dir: /map}\n" + more
+	text := more
+	if !strings.Contains(more, "map:") {
+		text = "map: {dir: /map}\n" + more
+	}
 	if !strings.Contains(more, "identity:") {
 		text += "\nidentity: [{header: X-User-Id}]"
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -72,14 +73,27 @@ func givenBelow(tree map[string]any, prefix string) []given {
 	return all
 }
 
-func TestTheFullExampleSetsEveryKeyButListen(t *testing.T) {
+// notTogether are the keys that exclude others of the full example, which shows
+// those of them that are leaves in comments.
+func notTogether(path string) bool {
+	return path == "listen" || path == "map.dir" || path == "map.consul.token" || strings.HasPrefix(path, "map.push")
+}
+
+func TestTheFullExampleSetsEveryKeyThatItCan(t *testing.T) {
+	text, err := os.ReadFile(fullExample)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var paths []string
 	for _, g := range givenIn(t, fullExample) {
 		paths = append(paths, g.path)
 	}
 	for _, k := range allKeys() {
-		if set := slices.Contains(paths, k.path); set == (k.path == "listen") {
+		if set := slices.Contains(paths, k.path); set == notTogether(k.path) {
 			t.Errorf("%s: set is %v", k.path, set)
+		}
+		if notTogether(k.path) && k.path != "listen" && !regexp.MustCompile(`#.*\b`+keyOf(k.field)+`:`).Match(text) {
+			t.Errorf("%s: the example does not show it in a comment", k.path)
 		}
 	}
 }
@@ -90,7 +104,8 @@ func ofTheInstallation(path string) bool {
 	switch path {
 	case "id", "listeners[].address", "listeners[].tls.client_ca", "listeners[].tls.client_auth",
 		"listeners[].tls.certificates[].cert", "listeners[].tls.certificates[].key",
-		"map.dir", "map.cache", "access_log.path", "trace.otlp_endpoint", "restart.pid_file",
+		"map.store", "map.consul.datacenter", "map.consul.token_file", "map.keys", "map.cache",
+		"whitelist.file", "whitelist.datacenter", "access_log.path", "trace.otlp_endpoint", "restart.pid_file",
 		"identity[].header", "identity[].cookie", "identity[].query", "identity[].path", "identity[].bucket",
 		"identity[].jwt.cookie", "identity[].jwt.jwks_url", "identity[].jwt.jwks_file", "identity[].jwt.issuer", "identity[].jwt.audience",
 		"datacenters.NAME.upstreams", "datacenters.NAME.failover", "datacenters.NAME.health.path", "datacenters.NAME.health.host",
@@ -98,7 +113,7 @@ func ofTheInstallation(path string) bool {
 		"datacenters.NAME.tls.ca", "datacenters.NAME.tls.cert", "datacenters.NAME.tls.key":
 		return true
 	}
-	return strings.HasPrefix(path, "admin.")
+	return strings.HasPrefix(path, "admin.") || strings.HasPrefix(path, "map.consul.tls.")
 }
 
 func TestTheFullExampleHasTheDefaults(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"drover/bucketmap"
+	"drover/bucketmap/binary"
 	"drover/internal/config"
 )
 
@@ -61,6 +62,12 @@ func formNamed(name string) (form, bool) {
 			_, err := netip.ParsePrefix(s)
 			return err == nil
 		}}, true
+	case "agent":
+		return form{text: "host:port, http://host:port, https://host:port or unix:///path", ok: agent}, true
+	case "key folder":
+		return form{text: "names of letters, digits, '.', '_' or '-', with / between them, 256 bytes at most", ok: keyFolder}, true
+	case "key":
+		return form{text: "an Ed25519 public key, as PEM or as base64 of 32 bytes, or the path of a file with one", ok: publicKeyOrFile}, true
 	case "url":
 		return form{text: "an http or https URL", ok: webURL}, true
 	case "path":
@@ -91,6 +98,33 @@ func server(s string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
+}
+
+// agent is where Consul is.
+func agent(s string) bool {
+	if path, ok := strings.CutPrefix(s, "unix://"); ok {
+		return shortWord(path, textMax)
+	}
+	if !strings.Contains(s, "://") {
+		return server(s)
+	}
+	u, err := url.Parse(s)
+	return err == nil && webURL(s) && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+const keyFolderMax = 256 // bytes
+
+func keyFolder(s string) bool {
+	return len(s) <= keyFolderMax && !slices.ContainsFunc(strings.Split(s, "/"), func(name string) bool { return !validName(name) })
+}
+
+// publicKeyOrFile does not open the file.
+func publicKeyOrFile(s string) bool {
+	if !isKeyText(s) {
+		return line(s, textMax)
+	}
+	_, err := binary.ParsePublicKey(s)
+	return err == nil
 }
 
 func webURL(s string) bool {

@@ -99,7 +99,7 @@ func TestEveryKeyHasANameAndBounds(t *testing.T) {
 // them.
 func wanted() []string {
 	return []string{
-		"map.dir", "identity", "datacenters", "datacenters.NAME.upstreams",
+		"identity", "datacenters", "datacenters.NAME.upstreams",
 		"listeners[].address", "listeners[].tls.certificates",
 		"listeners[].tls.certificates[].cert", "listeners[].tls.certificates[].key",
 	}

@@ -51,7 +51,7 @@ reports everything at once. Ends of ranges are included. A key with no default i
 
 In the names of keys, ` + "`[]`" + ` is any entry of a list, and ` + "`NAME`" + ` any name. ` +
 	"`configs/proxy.minimal.yaml`" + ` is the least that
-works, ` + "`configs/proxy.full.yaml`" + ` sets every key but listen.
+works, ` + "`configs/proxy.full.yaml`" + ` shows every key but listen.
 `
 
 // reference writes the page: the keys at the top, then a part for each section.

@@ -16,6 +16,8 @@ func (c *Config) Validate() error {
 	check(&p, reflect.ValueOf(c).Elem(), "", "")
 	c.listenerProblems(&p)
 	c.adminProblems(&p)
+	c.mapProblems(&p)
+	c.whitelistProblems(&p)
 	c.identityProblems(&p)
 	c.trustProblems(&p)
 	for _, name := range slices.Sorted(maps.Keys(c.Datacenters)) {

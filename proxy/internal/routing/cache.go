@@ -2,40 +2,71 @@ package routing
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.uber.org/zap"
 
 	"drover/bucketmap"
+	"drover/bucketmap/binary"
 	"drover/bucketmap/yaml"
 )
 
-// readCache returns the last good map, or nil when none was kept.
-func (t *Table) readCache() (*bucketmap.Snapshot, error) {
-	if t.options.Cache == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(t.options.Cache)
+// cacheBytesMax bounds the file of the last good map: 1,048,576 buckets with an
+// epoch each and 2,000,000 whitelisted users of 100 bytes.
+const cacheBytesMax = 256 << 20
+
+// savePause bounds what keeping maps costs: × the time that the last one took,
+// so a tenth of a processor however fast versions come.
+const savePause = 9
+
+// ReadCache returns the last good map that a proxy kept in the file at path, or
+// nil when there is none. A file that is neither such a map nor one in YAML, as
+// older proxies kept it, or is not whole, is an error.
+func ReadCache(path string) (*bucketmap.Snapshot, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s, err := yaml.Decode(text)
+	defer f.Close() // read only: nothing to lose
+	data, err := io.ReadAll(io.LimitReader(f, cacheBytesMax+1))
 	if err != nil {
 		return nil, err
 	}
-	if err := t.checkUpstreams(s); err != nil {
+	if len(data) > cacheBytesMax {
+		return nil, fmt.Errorf("it is over %d bytes", cacheBytesMax)
+	}
+	if binary.Is(data) {
+		// Of this machine's own writing: its checksum says that it is whole.
+		return binary.Decode(data, nil)
+	}
+	s, err := yaml.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("it is no map that a proxy kept: neither binary nor YAML: %w", err)
+	}
+	return s, nil
+}
+
+// readCache returns the last good map if it may be used here.
+func (t *Table) readCache() (*bucketmap.Snapshot, error) {
+	if t.options.Cache == "" {
+		return nil, nil
+	}
+	s, err := ReadCache(t.options.Cache)
+	if s == nil || err != nil {
 		return nil, err
 	}
-	t.remember(s.Version(), text)
+	if err := t.guard.Check(nil, s); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -44,39 +75,37 @@ func (t *Table) readCache() (*bucketmap.Snapshot, error) {
 func (t *Table) save(ctx context.Context) error {
 	for {
 		s, err := t.saves.take(ctx)
-		if err == nil {
-			t.saveOne(s)
-			continue
-		}
-		if !t.saves.empty() {
-			if s, err := t.saves.take(context.Background()); err == nil {
+		if err != nil {
+			if s, ok := t.saves.poll(); ok {
 				t.saveOne(s)
 			}
+			return err
 		}
-		return err
+		begun := time.Now()
+		t.saveOne(s)
+		timer := time.NewTimer(savePause * time.Since(begun))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
 }
 
 func (t *Table) saveOne(s *bucketmap.Snapshot) {
-	text, err := yaml.Encode(s)
-	if err == nil {
-		t.remember(s.Version(), text)
-		if t.options.Cache == "" {
-			return
-		}
-		err = writeFile(t.options.Cache, text)
+	if t.options.Cache == "" {
+		return
+	}
+	data := binary.Append(nil, s, nil)
+	err := fmt.Errorf("%d bytes are more than the %d that are read again", len(data), cacheBytesMax)
+	if len(data) <= cacheBytesMax {
+		err = writeFile(t.options.Cache, data)
 	}
 	if err != nil {
+		t.options.Metrics.MapCacheErrors.Inc()
 		t.options.Log.Error("the map could not be kept on disk; the proxy cannot start without the store",
 			zap.String("path", t.options.Cache), zap.Error(err))
 	}
-}
-
-func (t *Table) remember(version bucketmap.Version, text []byte) {
-	sum := sha256.Sum256(text)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mu.hash, t.mu.hashOf = hex.EncodeToString(sum[:]), version
 }
 
 // writeFile replaces the file as a whole: after a crash at any instant it is

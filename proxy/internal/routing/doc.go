@@ -13,10 +13,23 @@
 // map no longer in force, which then decides again.
 //
 // A map is refused, with a reason in the acknowledgement, when it cannot be
-// read, is not newer, has another bucket count, or sends somebody to a
-// datacenter for which this proxy has no upstreams. The proxy then goes on
-// with the map that it has: once it had a good one it never serves without.
+// read, is not newer, has another bucket count, has no home for anybody, sends
+// somebody to a datacenter for which this proxy has no upstreams, or moves more
+// buckets than its publishers declared and Options.MaxChange allows. The proxy
+// then goes on with the map that it has: once it had a good one it never serves
+// without. That a store cannot be reached is no refusal: it is a metric of its
+// own.
 //
-// Current, Enter and WaitNewer may be called by any number of goroutines, and
-// Current and Enter take no lock. Start and Run are called once each.
+// The last good map is kept on disk in the binary form, whose checksum says
+// that it is whole. Keeping it is behind everything else: it waits for nothing
+// and nothing waits for it, and while maps come fast some are not kept. It is
+// not signed, whatever the store's maps are: who may write to this machine's
+// disk may as well replace its configuration.
+//
+// SetUsers adds whitelisted users that this machine has from elsewhere (package
+// whitelist) to every map.
+//
+// Offer, SetUsers, Current, Enter and WaitNewer may be called by any number of
+// goroutines, and Current and Enter take no lock. Start and Run are called once
+// each.
 package routing

@@ -29,10 +29,7 @@ func (m *mailbox[T]) put(v T) {
 // take waits for a value.
 func (m *mailbox[T]) take(ctx context.Context) (T, error) {
 	for {
-		m.mu.Lock()
-		v, full := m.value, m.full
-		m.full = false
-		m.mu.Unlock()
+		v, full := m.poll()
 		if full {
 			return v, nil
 		}
@@ -42,6 +39,15 @@ func (m *mailbox[T]) take(ctx context.Context) (T, error) {
 			return v, context.Cause(ctx)
 		}
 	}
+}
+
+// poll returns the value, if there is one that nobody has taken.
+func (m *mailbox[T]) poll() (v T, full bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, full = m.value, m.full
+	m.full = false
+	return v, full
 }
 
 // empty says whether there is no newer value.

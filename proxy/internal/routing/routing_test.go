@@ -25,7 +25,9 @@ func newMap(t *testing.T, version bucketmap.Version, dc bucketmap.Datacenter) *b
 	d := bucketmap.NewDraft(8)
 	d.Version = version
 	d.Default = bucketmap.Default{Datacenter: dc}
-	d.Datacenters = []bucketmap.Datacenter{dc}
+	if err := errors.Join(d.PutShard(bucketmap.Shard{Name: "alpha", Datacenter: dc}), d.SetHome(0, 7, "alpha")); err != nil {
+		t.Fatal(err)
+	}
 	s, err := d.Snapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +39,7 @@ func newMap(t *testing.T, version bucketmap.Version, dc bucketmap.Datacenter) *b
 type source struct {
 	load   func() (*bucketmap.Snapshot, error)
 	events chan *bucketmap.Snapshot
+	errs   chan error
 	acks   chan bucketmap.Ack
 	ackErr atomic.Pointer[error]
 }
@@ -44,7 +47,7 @@ type source struct {
 func newSource() *source {
 	return &source{
 		load:   func() (*bucketmap.Snapshot, error) { return nil, bucketmap.ErrNoMap },
-		events: make(chan *bucketmap.Snapshot), acks: make(chan bucketmap.Ack, 1000),
+		events: make(chan *bucketmap.Snapshot), errs: make(chan error), acks: make(chan bucketmap.Ack, 1000),
 	}
 }
 
@@ -55,6 +58,8 @@ func (s *source) Watch(ctx context.Context, changed func(*bucketmap.Snapshot, er
 		select {
 		case next := <-s.events:
 			changed(next, nil)
+		case err := <-s.errs:
+			changed(nil, err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -69,7 +74,7 @@ func (s *source) Ack(_ context.Context, ack bucketmap.Ack) error {
 	return nil
 }
 
-func newTable(t *testing.T, s *source, change func(*Options)) *Table {
+func newTable(t testing.TB, s *source, change func(*Options)) *Table {
 	t.Helper()
 	o := Options{
 		Source: s, Proxy: "p1", Datacenters: map[bucketmap.Datacenter]bool{"legacy": true},
@@ -223,7 +228,7 @@ func TestAcknowledgementsAreTriedAgainUntilTheStoreTakesTheNewest(t *testing.T) 
 }
 
 func TestTheLastMapIsKeptEvenWhenTheProxyEndsAtOnce(t *testing.T) {
-	cache := filepath.Join(t.TempDir(), "cache.yaml")
+	cache := filepath.Join(t.TempDir(), "cache")
 	s := newSource()
 	s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 7, "legacy"), nil }
 	start(t, newTable(t, s, func(o *Options) { o.Cache = cache }))()
@@ -241,7 +246,7 @@ func TestTheLastMapIsKeptEvenWhenTheProxyEndsAtOnce(t *testing.T) {
 }
 
 func TestABadKeptMapIsNoReasonNotToStart(t *testing.T) {
-	cache := filepath.Join(t.TempDir(), "cache.yaml")
+	cache := filepath.Join(t.TempDir(), "cache")
 	if err := os.WriteFile(cache, []byte("version: ["), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,12 +13,16 @@ import (
 	"drover/proxy/internal/metrics"
 )
 
-// Options are what a Table works with. All but Cache and OnSwap are wanted.
+// Options are what a Table works with. All but MaxChange, Cache and OnSwap are
+// wanted.
 type Options struct {
 	Source bucketmap.Source
 	Proxy  string // this proxy's id
 	// Datacenters says for which datacenters there are upstreams.
 	Datacenters map[bucketmap.Datacenter]bool
+	// MaxChange is the share of the buckets, 0 to 1, that one map may send to
+	// another datacenter beside what its publishers declared. 0 is no bound.
+	MaxChange float64
 	// Cache is the path of the last good map; empty keeps none.
 	Cache string
 	// OnSwap is called with each map that comes into force, before its
@@ -31,18 +35,22 @@ type Options struct {
 // Table holds the map in force.
 type Table struct {
 	options Options
+	guard   bucketmap.Guard
 	current atomic.Pointer[force]
 
-	offering sync.Mutex // one Offer after the other
+	turn    chan struct{}        // held by who changes what is in force
+	leaving []*force             // by which requests may still be sent; needs turn
+	users   *bucketmap.Whitelist // of SetUsers; needs turn
+	late    chan struct{}        // asks Run to wait for leaving
 
 	acks  mailbox[bucketmap.Ack]
 	saves mailbox[*bucketmap.Snapshot]
 
 	mu struct {
 		sync.Mutex
-		refused Refusal // the last one, empty once a newer map is in force
-		hash    string  // of the last map saved or read
-		hashOf  bucketmap.Version
+		settled bucketmap.Ack // without the refusal: the map by which all is sent
+		refused Refusal       // the last one, empty once a newer map is in force
+		store   string        // why the store cannot be read, empty when it can
 	}
 }
 
@@ -60,6 +68,7 @@ type force struct {
 // be read.
 type Refusal struct {
 	Version bucketmap.Version `json:"version"`
+	Rule    bucketmap.Rule    `json:"rule"`
 	Reason  string            `json:"reason"`
 	When    time.Time         `json:"when"`
 }
@@ -67,16 +76,22 @@ type Refusal struct {
 // Status is what the admin server shows.
 type Status struct {
 	Version bucketmap.Version `json:"version"`
-	Hash    string            `json:"hash,omitempty"` // SHA-256 of the map's YAML, once it is known
+	Digest  bucketmap.Digest  `json:"digest,omitzero"`
 	Buckets uint32            `json:"buckets"`
 	Since   time.Time         `json:"since"`
 	Holds   []bucketmap.Hold  `json:"holds"`
 	Refused *Refusal          `json:"last_refusal,omitempty"`
+	// StoreError says why the store cannot be read.
+	StoreError string `json:"store_error,omitempty"`
 }
 
 // New returns a table with no map.
 func New(options Options) *Table {
-	t := &Table{options: options}
+	t := &Table{
+		options: options, turn: make(chan struct{}, 1), late: make(chan struct{}, 1),
+		guard: bucketmap.Guard{Reader: true, Datacenters: options.Datacenters, MaxChange: options.MaxChange},
+	}
+	t.mu.settled.Proxy = options.Proxy
 	t.acks.init()
 	t.saves.init()
 	return t
@@ -145,111 +160,17 @@ func (t *Table) Ready() error {
 func (t *Table) Status() Status {
 	s := Status{Holds: []bucketmap.Hold{}}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	s.StoreError = t.mu.store
 	if t.mu.refused.Reason != "" {
 		refused := t.mu.refused
 		s.Refused = &refused
 	}
+	t.mu.Unlock()
 	f := t.current.Load()
 	if f == nil {
 		return s
 	}
-	s.Version, s.Buckets, s.Since = f.snapshot.Version(), f.snapshot.Buckets(), f.since
+	s.Version, s.Digest, s.Buckets, s.Since = f.snapshot.Version(), f.snapshot.Digest(), f.snapshot.Buckets(), f.since
 	s.Holds = append(s.Holds, f.snapshot.Holds()...)
-	if t.mu.hashOf == s.Version {
-		s.Hash = t.mu.hash
-	}
 	return s
-}
-
-// Offer puts a map in force if it may be, and acknowledges. It returns why the
-// map was refused.
-func (t *Table) Offer(ctx context.Context, next *bucketmap.Snapshot) error {
-	t.offering.Lock()
-	defer t.offering.Unlock()
-	begun := time.Now()
-	old := t.current.Load()
-	if old != nil && old.snapshot.Version() == next.Version() && bucketmap.Diff(old.snapshot, next).Empty() {
-		t.clearRefusal()
-		return nil // seen already
-	}
-	if err := t.check(next); err != nil {
-		t.refuse(next.Version(), err)
-		return err
-	}
-	t.swap(next)
-	if old != nil {
-		waitSent(ctx, old)
-	}
-	t.options.Metrics.MapSwapSeconds.Observe(time.Since(begun).Seconds())
-	if ctx.Err() == nil { // else a request may still be going out by the old map
-		t.acknowledge()
-	}
-	t.saves.put(next)
-	return nil
-}
-
-func (t *Table) swap(next *bucketmap.Snapshot) {
-	old := t.current.Load()
-	t.current.Store(&force{snapshot: next, since: time.Now().UTC(), over: make(chan struct{})})
-	t.mu.Lock()
-	t.mu.refused = Refusal{}
-	t.mu.Unlock()
-	// After the swap: who wakes finds the new map.
-	if old != nil {
-		close(old.over)
-	}
-	if t.options.OnSwap != nil {
-		t.options.OnSwap(next)
-	}
-	t.options.Metrics.MapVersion.Set(float64(next.Version()))
-	t.options.Log.Info("map in force", zap.Uint64("version", uint64(next.Version())), zap.Int("holds", len(next.Holds())))
-}
-
-// clearRefusal forgets the last refusal: the newest map is the one in force.
-func (t *Table) clearRefusal() {
-	t.mu.Lock()
-	was := t.mu.refused
-	t.mu.refused = Refusal{}
-	t.mu.Unlock()
-	if was.Reason != "" {
-		t.acknowledge()
-	}
-}
-
-// sentPoll is how often the swap looks whether the last request by the old map
-// is sent. Most often none is: a head is written in microseconds.
-const sentPoll = 100 * time.Microsecond
-
-// waitSent waits until nobody is sending by the old map. Writing a head is
-// bounded by the idle timeout, and so is this.
-func waitSent(ctx context.Context, old *force) {
-	if old.sending.Load() == 0 {
-		return
-	}
-	tick := time.NewTicker(sentPoll)
-	defer tick.Stop()
-	for old.sending.Load() != 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// refuse keeps the reason, counts it and tells it in an acknowledgement.
-func (t *Table) refuse(version bucketmap.Version, reason error) {
-	t.mu.Lock()
-	known := t.mu.refused.Version == version && t.mu.refused.Reason == reason.Error()
-	if !known {
-		t.mu.refused = Refusal{Version: version, Reason: reason.Error(), When: time.Now().UTC()}
-	}
-	t.mu.Unlock()
-	if known {
-		return // the watch came back to the same map
-	}
-	t.options.Metrics.MapRefused.Inc()
-	t.options.Log.Error("map refused; going on with the one in force", zap.Uint64("version", uint64(version)), zap.Error(reason))
-	t.acknowledge()
 }

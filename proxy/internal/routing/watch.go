@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -13,7 +14,7 @@ import (
 
 const (
 	loadWaitMax = 5 * time.Second
-	retryFirst  = 100 * time.Millisecond // doubled after each failure
+	retryFirst  = 100 * time.Millisecond // longer after each failure
 	retryMax    = 5 * time.Second
 	ackWaitMax  = 5 * time.Second
 )
@@ -22,12 +23,8 @@ const (
 // store's. It fails only when ctx ends: a proxy with neither waits for a map,
 // not ready.
 func (t *Table) Start(ctx context.Context) error {
-	cached, err := t.readCache()
-	switch {
-	case err != nil:
-		t.options.Log.Warn("the last good map cannot be used", zap.String("path", t.options.Cache), zap.Error(err))
-	case cached != nil:
-		t.swap(cached)
+	if err := t.startFromCache(ctx); err != nil {
+		return err
 	}
 	load, cancel := context.WithTimeout(ctx, loadWaitMax)
 	defer cancel()
@@ -35,14 +32,36 @@ func (t *Table) Start(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, bucketmap.ErrNoMap):
+		t.options.Log.Info("no map has been published yet", zap.Bool("last_good_map", t.Current() != nil))
 	case err != nil:
 		t.unreadable(err)
 	default:
 		_ = t.Offer(ctx, stored) // Offer has reported it
 	}
-	if t.Current() != nil {
-		t.acknowledge() // of the cached map, when the store's did not replace it
+	return nil
+}
+
+// startFromCache puts the last good map in force, unless one was pushed already.
+func (t *Table) startFromCache(ctx context.Context) error {
+	cached, err := t.readCache()
+	if err != nil {
+		t.options.Metrics.MapCacheErrors.Inc()
+		t.options.Log.Warn("the last good map cannot be used", zap.String("path", t.options.Cache), zap.Error(err))
 	}
+	if cached == nil {
+		return nil
+	}
+	if err := t.take(ctx); err != nil {
+		return err
+	}
+	defer t.give()
+	if t.Current() != nil {
+		return nil
+	}
+	t.swap(cached.WithUsers(t.users), time.Now().UTC())
+	t.reportSwap(cached)
+	t.settle(ctx)
 	return nil
 }
 
@@ -50,65 +69,81 @@ func (t *Table) Start(ctx context.Context) error {
 // nil then.
 func (t *Table) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return t.watch(ctx) })
-	group.Go(func() error { return t.sendAcks(ctx) })
-	group.Go(func() error { return t.save(ctx) })
-	err := group.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
+	for _, part := range []func(context.Context) error{t.watch, t.sendAcks, t.settleLate, t.save} {
+		group.Go(func() error { return part(ctx) })
 	}
-	return err
+	if err := group.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // watch begins again after every failure of the store.
 func (t *Table) watch(ctx context.Context) error {
-	wait := retryFirst
+	waits := newWaits()
 	for {
 		err := t.options.Source.Watch(ctx, func(next *bucketmap.Snapshot, err error) {
 			if err != nil || next == nil {
 				t.unreadable(err)
 				return
 			}
-			wait = retryFirst
+			waits.Reset()
+			t.readable()
 			_ = t.Offer(ctx, next) // Offer has reported it
 		})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		t.options.Log.Warn("the watch of the store ended; beginning again", zap.Error(err), zap.Duration("wait", wait))
-		if err := pause(ctx, &wait); err != nil {
+		if err == nil {
+			err = errors.New("the watch of the store ended")
+		}
+		t.unreadable(err)
+		if err := pause(ctx, waits); err != nil {
 			return err
 		}
 	}
 }
 
+// readable forgets why the store could not be read.
+func (t *Table) readable() {
+	t.mu.Lock()
+	was := t.mu.store
+	t.mu.store = ""
+	t.mu.Unlock()
+	if was != "" {
+		t.options.Log.Info("the store can be read again")
+	}
+}
+
 // unreadable deals with a store that is down, empty, or holds what is no map.
 func (t *Table) unreadable(err error) {
-	if err == nil {
+	var refused *bucketmap.RefusedError
+	switch {
+	case err == nil:
 		err = errors.New("the store gave no map and no reason")
-	}
-	if errors.Is(err, bucketmap.ErrNoMap) && t.Current() == nil {
+	case errors.As(err, &refused):
+		t.readable()
+		t.refuse(err)
+		return
+	case errors.Is(err, bucketmap.ErrNoMap) && t.Current() == nil:
+		t.readable()
 		t.options.Log.Info("no map has been published yet")
 		return
 	}
-	t.refuse(0, err)
-}
-
-func (t *Table) acknowledge() {
-	ack := bucketmap.Ack{Proxy: t.options.Proxy}
-	if f := t.current.Load(); f != nil {
-		ack.Version, ack.Since = f.snapshot.Version(), f.since
-	}
+	t.options.Metrics.MapStoreErrors.Inc()
 	t.mu.Lock()
-	ack.Refused, ack.Reason = t.mu.refused.Version, t.mu.refused.Reason
+	known := t.mu.store == err.Error()
+	t.mu.store = err.Error()
 	t.mu.Unlock()
-	t.acks.put(ack)
+	if !known {
+		t.options.Log.Warn("the store cannot be read; going on with the map in force, and trying again", zap.Error(err))
+	}
 }
 
 // sendAcks tells the store, the newest acknowledgement only, and again until
 // it takes it.
 func (t *Table) sendAcks(ctx context.Context) error {
-	wait := retryFirst
+	waits := newWaits()
 	for {
 		ack, err := t.acks.take(ctx)
 		if err != nil {
@@ -122,12 +157,12 @@ func (t *Table) sendAcks(ctx context.Context) error {
 				return ctx.Err()
 			}
 			if err == nil {
-				wait = retryFirst
+				waits.Reset()
 				break
 			}
 			t.options.Metrics.AckErrors.Inc()
-			t.options.Log.Warn("the store took no acknowledgement; trying again", zap.Error(err), zap.Duration("wait", wait))
-			if err := pause(ctx, &wait); err != nil {
+			t.options.Log.Warn("the store took no acknowledgement; trying again", zap.Error(err))
+			if err := pause(ctx, waits); err != nil {
 				return err
 			}
 			if !t.acks.empty() {
@@ -137,10 +172,16 @@ func (t *Table) sendAcks(ctx context.Context) error {
 	}
 }
 
-func pause(ctx context.Context, wait *time.Duration) error {
-	timer := time.NewTimer(*wait)
+func newWaits() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = retryFirst, retryMax
+	b.Reset()
+	return b
+}
+
+func pause(ctx context.Context, waits *backoff.ExponentialBackOff) error {
+	timer := time.NewTimer(waits.NextBackOff())
 	defer timer.Stop()
-	*wait = min(2**wait, retryMax)
 	select {
 	case <-timer.C:
 		return nil
