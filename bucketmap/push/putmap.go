@@ -125,7 +125,7 @@ func (r *Receiver) decode(contentType string, body []byte) (received, *refusal) 
 		return received{}, &refusal{http.StatusForbidden, bucketmap.RuleSignature, err, "sign it with a key of which this proxy has the public half"}
 	default:
 		return received{}, &refusal{http.StatusBadRequest, bucketmap.RuleUnreadable, fmt.Errorf("what came is no map: %w", err),
-			"check it with migrator map check"}
+			"check it with migrator map verify"}
 	}
 }
 

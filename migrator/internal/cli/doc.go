@@ -6,6 +6,12 @@
 // json, as one JSON document or one JSON object a line for what goes on for a
 // while. Errors go to the caller, who prints them once with their remedy.
 //
-// Exit codes: 0 done; 1 failed; 2 the command line or the configuration is
-// wrong; 3 what was asked was refused and nothing changed; 130 interrupted.
+// What changes the map goes through package publish, and so through its guard.
+// A canary (1) runs the next map before it is published; (2) is watched; (3) is
+// followed by all, or gets the content of the map in force back, in versions
+// above its own.
+//
+// Exit codes: 0 done; 1 failed, also where a proxy does not run the map that it
+// should; 2 the command line or the configuration is wrong; 3 what was asked was
+// refused and nothing changed; 130 interrupted.
 package cli

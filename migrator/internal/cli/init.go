@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -91,6 +90,9 @@ func (a *app) initialize(ctx context.Context, f initFlags) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
+	if err := a.publisher().Check(nil, snap); err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
 	servers, err := a.initServers(snap)
 	if err != nil {
 		return err
@@ -132,7 +134,7 @@ func (a *app) initialize(ctx context.Context, f initFlags) error {
 		return fmt.Errorf("the map was not published; run migrator init again once this is put right: %w", err)
 	}
 	if current == nil {
-		err := a.store.Publish(ctx, snap, bucketmap.Change{Who: a.env.Who, Why: a.reason("migrator init")})
+		err := a.publisher().Replace(ctx, nil, snap, a.reason("migrator init"))
 		if err != nil {
 			return fmt.Errorf("the shards are ready; run migrator init again, which says whether the map is published: %w", err)
 		}
@@ -343,28 +345,4 @@ func onServers(ctx context.Context, servers []*database.Server, f func(context.C
 	}
 	_ = g.Wait()
 	return errors.Join(errs...)
-}
-
-// mapFileBytesMax bounds a map in a file: a million buckets, each with a home
-// and an epoch of its own, take about 30 MB.
-const mapFileBytesMax = 64 << 20
-
-// readMapFile reads a map in YAML or JSON.
-func readMapFile(path string) (*bucketmap.Snapshot, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if info.Size() > mapFileBytesMax {
-		return nil, fmt.Errorf("%w: %s has %d bytes: a map has at most %d", errUsage, path, info.Size(), mapFileBytesMax)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	snap, err := yaml.Decode(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errUsage, path, err)
-	}
-	return snap, nil
 }

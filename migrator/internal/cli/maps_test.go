@@ -67,7 +67,7 @@ func TestPushRefusesAHomeThatTheFenceDoesNotKnow(t *testing.T) {
 	next := d.edited("next.yaml", "version: 1", "version: 2", `alpha: ["0-63"]`, "alpha: [\"0-62\"]\n  gamma: [\"63\"]")
 	d.unchanged(3, []string{"map", "push", next}, "home-active on gamma", "--force")
 	d.unchanged(3, []string{"map", "push", next, "--dry-run"}, "home-active on gamma")
-	d.want(0, []string{"map", "push", next, "--force"}, "--force: the map does not follow", "map version 2")
+	d.want(0, []string{"map", "push", next, "--force"}, "--force-homes: the map does not follow", "map version 2")
 	// Back to where the fence is.
 	d.want(0, []string{"map", "rollback", "1"}, "~ home 63: gamma -> alpha", "map version 3")
 	d.want(0, []string{"check"})

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"drover/bucketmap"
-	"drover/bucketmap/file"
 	"drover/migrator/internal/config"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/move"
@@ -22,6 +22,7 @@ import (
 // Environment is what main takes from the process.
 type Environment struct {
 	Args     []string
+	In       io.Reader // nil: standard input
 	Out, Err io.Writer
 	Who      string
 	Config   string // default of --config
@@ -50,6 +51,9 @@ func Run(ctx context.Context, env Environment) int {
 	root.SetArgs(env.Args)
 	root.SetOut(env.Out)
 	root.SetErr(env.Err)
+	if env.In != nil {
+		root.SetIn(env.In)
+	}
 	a.noteStart(root)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !a.started && !errors.Is(err, errUsage) {
@@ -61,7 +65,7 @@ func Run(ctx context.Context, env Environment) int {
 	switch {
 	case err == nil:
 		return 0
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !a.ended:
 		a.fail(err)
 		return exitInterrupted
 	case errors.Is(err, errRefused):
@@ -99,10 +103,13 @@ type app struct {
 	output     string
 	dryRun     bool
 	why        string
+	// allowChange is --allow-change, 0 when it was not given.
+	allowChange float64
 
 	started bool // a command's own work has begun
+	ended   bool // by the operator's interrupt, as it is meant to
 	cfg     *config.Config
-	store   *file.Store
+	store   store
 	shards  *shards.Shards
 	points  crash.Points
 	weights func(bucketmap.BucketID) uint64
@@ -152,6 +159,33 @@ func (a *app) canDryRun(c *cobra.Command) *cobra.Command {
 	return c
 }
 
+// canAllow adds --allow-change to a command that publishes.
+func (a *app) canAllow(c *cobra.Command) *cobra.Command {
+	c.Flags().Var(&shareFlag{&a.allowChange}, "allow-change", "the share of the users that this version may move between datacenters, in the place of map.max_change; 1 is everybody")
+	return c
+}
+
+// shareFlag is a share of more than 0, to 1.
+type shareFlag struct{ share *float64 }
+
+func (f *shareFlag) String() string {
+	if f.share == nil || *f.share == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(*f.share, 'g', -1, 64)
+}
+
+func (f *shareFlag) Set(text string) error {
+	share, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(share > 0 && share <= 1) { // not a number is neither
+		return errors.New("want a share of the users, above 0 and up to 1, such as 0.25")
+	}
+	*f.share = share
+	return nil
+}
+
+func (f *shareFlag) Type() string { return "SHARE" }
+
 // open reads the configuration and opens store and shards. It connects to no
 // database yet.
 func (a *app) open() error {
@@ -166,7 +200,7 @@ func (a *app) open() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	store, err := file.Open(cfg.Map.Dir, file.Options{})
+	store, err := openStore(&cfg.Map)
 	if err != nil {
 		return err
 	}
@@ -191,7 +225,11 @@ func (a *app) close() error {
 
 // publisher changes the map in the operator's name.
 func (a *app) publisher() *publish.Publisher {
-	return &publish.Publisher{Store: a.store, Weight: a.weights, Who: a.env.Who}
+	p := &publish.Publisher{Store: a.store, Weight: a.weights, Who: a.env.Who, MaxChange: a.cfg.Map.MaxChange}
+	if a.allowChange != 0 {
+		p.MaxChange = a.allowChange
+	}
+	return p
 }
 
 // engine moves buckets.
@@ -220,7 +258,11 @@ func (a *app) printf(format string, args ...any) {
 // fail prints an error.
 func (a *app) fail(err error) {
 	if a.json() {
-		_ = json.NewEncoder(a.errOut).Encode(map[string]string{"error": err.Error()})
+		said := map[string]any{"error": err.Error()}
+		if late, ok := errors.AsType[*publish.LateError](err); ok {
+			said["late"] = late.Late
+		}
+		_ = json.NewEncoder(a.errOut).Encode(said)
 		return
 	}
 	fmt.Fprintf(a.errOut, "migrator: %v\n", err)

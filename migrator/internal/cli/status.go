@@ -28,6 +28,7 @@ type status struct {
 type proxyStatus struct {
 	Proxy   string            `json:"proxy"`
 	Version bucketmap.Version `json:"version"`
+	Digest  bucketmap.Digest  `json:"digest,omitzero"`
 	Since   time.Time         `json:"since"`
 	Refused bucketmap.Version `json:"refused,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
@@ -85,7 +86,8 @@ func (a *app) readStatus(ctx context.Context) (*status, error) {
 		return nil, err
 	}
 	for _, ack := range acks {
-		s.Proxies = append(s.Proxies, proxyStatus{Proxy: ack.Proxy, Version: ack.Version, Since: ack.Since, Refused: ack.Refused, Reason: ack.Reason})
+		s.Proxies = append(s.Proxies, proxyStatus{Proxy: ack.Proxy, Version: ack.Version, Digest: ack.Digest,
+			Since: ack.Since, Refused: ack.Refused, Reason: ack.Reason})
 	}
 	records, err := a.openRecords(ctx)
 	if err != nil {
@@ -132,7 +134,7 @@ func (a *app) printStatus(s *status) {
 		for _, p := range s.Proxies {
 			refused := ""
 			if p.Refused != 0 {
-				refused = fmt.Sprintf("%d: %s", p.Refused, p.Reason)
+				refused = fmt.Sprintf("%d: %s", p.Refused, plain(p.Reason))
 			}
 			proxies.AppendRow(table.Row{p.Proxy, p.Version, p.Since.Format(time.RFC3339), refused})
 		}

@@ -85,7 +85,7 @@ one id a line; empty lines are skipped. One command takes at most %d ids.`, whit
 	c.Flags().StringVar(&to, "to", "", "the datacenter")
 	c.Flags().StringVar(&file, "file", "", "a file with one id a line")
 	a.canWait(c, &wait)
-	return a.canDryRun(c)
+	return a.canAllow(a.canDryRun(c))
 }
 
 func (a *app) whitelistRemove() *cobra.Command {
@@ -115,12 +115,7 @@ func (a *app) whitelistRemove() *cobra.Command {
 	}
 	c.Flags().StringVar(&file, "file", "", "a file with one id a line")
 	a.canWait(c, &wait)
-	return a.canDryRun(c)
-}
-
-// canWait adds --wait to a command that publishes.
-func (a *app) canWait(c *cobra.Command, wait *time.Duration) {
-	c.Flags().DurationVar(wait, "wait", 0, "wait so long for every live proxy to run the new map; 0 does not wait")
+	return a.canAllow(a.canDryRun(c))
 }
 
 // editWhitelist publishes a change, if it is one, and prints what it was. edit
@@ -151,14 +146,15 @@ func (a *app) editWhitelist(ctx context.Context, what string, wait time.Duration
 	if r.Added+r.Changed+r.Removed == 0 {
 		return err
 	}
-	return errors.Join(err, a.waitAcks(ctx, snap.Version(), wait))
+	return errors.Join(err, a.waitAcks(ctx, snap, wait))
 }
 
 // publishEdit publishes a change, or with --dry-run only tries it, and returns
 // the map that is in force, or would be.
 func (a *app) publishEdit(ctx context.Context, what string, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
 	if !a.dryRun {
-		return a.publisher().Edit(ctx, a.reason(what), edit)
+		snap, err := a.publisher().Edit(ctx, a.reason(what), edit)
+		return snap, a.refusal(err, nil, nil)
 	}
 	current, err := a.store.Load(ctx)
 	if err != nil {
@@ -172,19 +168,12 @@ func (a *app) publishEdit(ctx context.Context, what string, edit func(*bucketmap
 		return nil, err
 	}
 	draft.ResolveDefault(a.weights)
-	return draft.Snapshot()
-}
-
-// waitAcks waits for the proxies, when --wait was given. The map is in force
-// whatever becomes of it.
-func (a *app) waitAcks(ctx context.Context, version bucketmap.Version, wait time.Duration) error {
-	if wait <= 0 || a.dryRun {
-		return nil
+	draft.Declare(current)
+	next, err := draft.Snapshot()
+	if err != nil {
+		return nil, err
 	}
-	if err := a.publisher().WaitAcks(ctx, version, wait); err != nil {
-		return fmt.Errorf("version %d is published and stays in force: %w", version, err)
-	}
-	return nil
+	return next, a.refusal(a.publisher().Check(current, next), current, next)
 }
 
 func (a *app) printWhitelist(r whitelistResult) error {

@@ -38,12 +38,6 @@ type Config struct {
 	Log     Log    `yaml:"log"`
 }
 
-// Map names the store.
-type Map struct {
-	Store string `yaml:"store"` // "file"
-	Dir   string `yaml:"dir"`   // its folder
-}
-
 // Account is a database account.
 type Account struct {
 	User string `yaml:"user"`
@@ -75,7 +69,7 @@ type Log struct {
 func Default() Config {
 	l := move.DefaultLimits()
 	return Config{
-		Map: Map{Store: "file"},
+		Map: Map{Store: StoreFile, MaxChange: DefaultMaxChange},
 		Move: Limits{FreezeLock: l.FreezeLock, Freeze: l.Freeze, FreezeTries: l.FreezeTries,
 			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime,
 			Hold: l.Hold.Until, Ack: l.Hold.Ack},
@@ -90,7 +84,8 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.Map.Dir, &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Replication.PasswordFile} {
+	paths := append(c.Map.paths(), &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Replication.PasswordFile)
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -122,8 +117,7 @@ func (a *Account) readPassword() error {
 // Validate reports every problem at once.
 func (c *Config) Validate() error {
 	var p config.Problems
-	p.Want(c.Map.Store == "file", "map.store", c.Map.Store, `"file"`)
-	p.Want(c.Map.Dir != "", "map.dir", c.Map.Dir, "the folder of the map")
+	c.Map.validate(&p)
 	p.Want(c.Shards != "", "shards", c.Shards, "the path of the shard list")
 	p.Want(c.Account.User != "", "account.user", c.Account.User, "the migrator's own database account")
 	p.Want(len(c.Tables) != 0, "tables", len(c.Tables), "one sharded table or more")

@@ -26,7 +26,7 @@ func TestTheExampleHasEveryKeyAndTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := Default(); c.Move != want.Move || c.Log != want.Log {
+	if want := Default(); c.Map.MaxChange != want.Map.MaxChange || c.Move != want.Move || c.Log != want.Log {
 		t.Errorf("the example's move and log are %+v %+v, the defaults %+v %+v", c.Move, c.Log, want.Move, want.Log)
 	}
 	if c.Account.Password != "secret" || c.Replication.Password != "other" {
@@ -95,3 +95,93 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+// example is an example's file in a folder of its own.
+func example(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(examples, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, name), strings.ReplaceAll(string(text), "/etc/drover/", ""))
+	write(t, filepath.Join(dir, "password"), "secret\n")
+	return filepath.Join(dir, name)
+}
+
+func TestTheExamplesOfOtherStoresLoad(t *testing.T) {
+	path := example(t, "migrator.consul.yaml")
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := filepath.Dir(path)
+	if c.Map.Store != StoreConsul || c.Map.Consul.TokenFile != filepath.Join(beside, "consul-token") || c.Map.Keys[0] != filepath.Join(beside, "map.pub") ||
+		c.Map.Access().TokenFile != filepath.Join(beside, "admin-token") || c.Map.MaxChange != DefaultMaxChange {
+		t.Errorf("got %+v", c.Map)
+	}
+	if c, err = Load(example(t, "migrator.push.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if c.Map.Store != StorePush || len(c.Map.Push.Proxies) != 2 || c.Map.Access().TLS.CA == "" {
+		t.Errorf("got %+v", c.Map)
+	}
+}
+
+func TestKeysOfAnotherStoreAreProblems(t *testing.T) {
+	for text, keys := range map[string][]string{
+		"{store: file, dir: m, consul: {prefix: p}, push: {proxies: [a]}, keys: [k], max_change: 2}": {
+			"map.consul", "map.push", "map.keys", "map.max_change"},
+		"{store: push, consul: {address: x}, push: {tls: {cert: c}}, canary: {tls: {key: k}}, max_change: .nan}": {
+			"map.dir", "map.consul", "map.push.proxies", "map.push.tls", "map.canary.tls", "map.max_change"},
+		"{store: consul, dir: m, consul: {tls: {key: k}}, push: {token_file: t}, max_change: -0.1}": {
+			"map.dir", "map.consul.tls", "map.push", "map.max_change"},
+	} {
+		path := filepath.Join(t.TempDir(), "bad.yaml")
+		write(t, path, "map: "+text+"\nshards: s\naccount: {user: u}\ntables: [{name: a, user_column: u}]\n")
+		_, err := Load(path)
+		if err == nil {
+			t.Errorf("%s: no error", text)
+			continue
+		}
+		for _, key := range keys {
+			if !strings.Contains(err.Error(), "\n  "+key+": ") {
+				t.Errorf("%v: does not name %s", err, key)
+			}
+		}
+		if n := strings.Count(err.Error(), "\n  map."); n != len(keys) {
+			t.Errorf("%v: %d problems, want %d", err, n, len(keys))
+		}
+	}
+}
+
+func TestFilesOfTheMapAreReadWithCare(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name, text string) string {
+		write(t, filepath.Join(dir, name), text)
+		return filepath.Join(dir, name)
+	}
+	if token, err := (Access{TokenFile: path("token", " secret \r\nmore\n")}).Token(); err != nil || token != "secret" {
+		t.Errorf("token %q, %v", token, err)
+	}
+	long := path("long", strings.Repeat("x", secretFileMax+1))
+	for what, err := range map[string]error{
+		"empty token": second(Access{TokenFile: path("empty", "\nsecret\n")}.Token()),
+		"long token":  second(Access{TokenFile: long}.Token()),
+		"no token":    second(Access{TokenFile: filepath.Join(dir, "none")}.Token()),
+		"sign key":    second((&Map{SignKeyFile: long}).SignKey()),
+		"wrong key":   second((&Map{SignKeyFile: path("wrong", "hidden-secret")}).SignKey()),
+		"public keys": second(LoadPublicKeys([]string{path("wrong.pub", "hidden-secret"), long})),
+		"authorities": second(TLS{CA: path("ca", "hidden-secret")}.Config()),
+		"certificate": second(TLS{Cert: long, Key: long}.Config()),
+	} {
+		if err == nil || strings.Contains(err.Error(), "hidden-secret") {
+			t.Errorf("%s: error %v, want one that shows nothing of the file", what, err)
+		}
+	}
+	if c, err := (TLS{}).Config(); c != nil || err != nil {
+		t.Errorf("no TLS: %v, %v", c, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -5,15 +5,19 @@
 // hold with Home, which publishes the new home, or with Release. A hold whose
 // caller died ends at its deadline by itself.
 //
+// Every map passes a bucketmap.Guard before it is published. What people edit,
+// by Edit and Replace, may move MaxChange of the users at most; what a move or a
+// promotion publishes follows the databases, and may move what it must. Both
+// declare what they move, see bucketmap.Snapshot.Moved. A refusal is a
+// *bucketmap.RefusedError, and nothing was published.
+//
 // No rule of safety depends on this package: a proxy that never heard of a hold
 // is refused by the fence. A Publisher is safe for concurrent use.
 package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"drover/bucketmap"
@@ -33,10 +37,6 @@ func DefaultHoldLimits() HoldLimits {
 	return HoldLimits{Until: 3 * time.Second, Ack: 1 * time.Second}
 }
 
-// ErrNotAcknowledged says that a live proxy did not say in time that it runs a
-// version of the map.
-var ErrNotAcknowledged = errors.New("not every proxy has acknowledged the map")
-
 // Store is what a Publisher needs of a store.
 type Store interface {
 	bucketmap.Publisher
@@ -49,12 +49,20 @@ type Publisher struct {
 	// Weight gives the users of a bucket; nil counts every bucket as one.
 	Weight func(bucketmap.BucketID) uint64
 	Who    string
+	// MaxChange is the share of the users that Edit and Replace may move between
+	// datacenters in one version, 0 to 1. 0: no bound.
+	MaxChange float64
 }
 
 // Edit publishes a change, and with it what the default follows from. edit may
 // run several times; bucketmap.ErrNoEdit from it publishes nothing.
 func (p *Publisher) Edit(ctx context.Context, why string, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
-	snap, err := bucketmap.Update(ctx, p.Store, bucketmap.Change{Who: p.Who, Why: why}, func(d *bucketmap.Draft) error {
+	return p.edit(ctx, p.MaxChange, why, edit)
+}
+
+func (p *Publisher) edit(ctx context.Context, maxChange float64, why string, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
+	store := &guarded{Store: p.Store, guard: p.guard(maxChange)}
+	snap, err := bucketmap.Update(ctx, store, bucketmap.Change{Who: p.Who, Why: why}, func(d *bucketmap.Draft) error {
 		if err := edit(d); err != nil {
 			return err
 		}
@@ -72,7 +80,7 @@ func (p *Publisher) Edit(ctx context.Context, why string, edit func(*bucketmap.D
 // runs it. On ErrNotAcknowledged the holds are published still: Release them.
 func (p *Publisher) Hold(ctx context.Context, move bucketmap.MoveID, limits HoldLimits, holds []bucketmap.Hold) error {
 	until := time.Now().Add(limits.Until).UTC().Truncate(time.Millisecond)
-	snap, err := p.Edit(ctx, fmt.Sprintf("hold for %s", move), func(d *bucketmap.Draft) error {
+	snap, err := p.edit(ctx, 0, fmt.Sprintf("hold for %s", move), func(d *bucketmap.Draft) error {
 		d.DropHolds(move)
 		for _, h := range holds {
 			h.Move, h.Until = move, until
@@ -83,12 +91,12 @@ func (p *Publisher) Hold(ctx context.Context, move bucketmap.MoveID, limits Hold
 	if err != nil {
 		return err
 	}
-	return p.WaitAcks(ctx, snap.Version(), limits.Ack)
+	return p.WaitAcks(ctx, snap, limits.Ack)
 }
 
 // Release ends the holds of a move without a new home.
 func (p *Publisher) Release(ctx context.Context, move bucketmap.MoveID) error {
-	_, err := p.Edit(ctx, fmt.Sprintf("end the hold for %s", move), func(d *bucketmap.Draft) error {
+	_, err := p.edit(ctx, 0, fmt.Sprintf("end the hold for %s", move), func(d *bucketmap.Draft) error {
 		if !d.DropHolds(move) {
 			return bucketmap.ErrNoEdit
 		}
@@ -100,41 +108,8 @@ func (p *Publisher) Release(ctx context.Context, move bucketmap.MoveID) error {
 // Home publishes what edit changes and ends the holds of the move, in one
 // version.
 func (p *Publisher) Home(ctx context.Context, move bucketmap.MoveID, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
-	return p.Edit(ctx, fmt.Sprintf("new home by %s", move), func(d *bucketmap.Draft) error {
+	return p.edit(ctx, 0, fmt.Sprintf("new home by %s", move), func(d *bucketmap.Draft) error {
 		d.DropHolds(move)
 		return edit(d)
 	})
-}
-
-// WaitAcks waits until every live proxy runs the version or a newer one. The
-// error is ErrNotAcknowledged and names those that do not.
-func (p *Publisher) WaitAcks(ctx context.Context, version bucketmap.Version, limit time.Duration) error {
-	waiting, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var late []string
-	done := false
-	err := p.Store.WatchAcks(waiting, func(acks []bucketmap.Ack) bool {
-		late = late[:0]
-		for _, a := range acks {
-			if a.Version < version {
-				word := fmt.Sprintf("%s runs %d", a.Proxy, a.Version)
-				if a.Refused >= version {
-					word += ", refused " + fmt.Sprint(a.Refused) + ": " + a.Reason
-				}
-				late = append(late, word)
-			}
-		}
-		done = len(late) == 0
-		return !done
-	})
-	switch {
-	case done:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded) || err == nil:
-		return fmt.Errorf("%w: version %d within %s: %s", ErrNotAcknowledged, version, limit, strings.Join(late, "; "))
-	default:
-		return fmt.Errorf("wait for acknowledgements of version %d: %w", version, err)
-	}
 }

@@ -107,9 +107,85 @@ func TestANewHomeEndsTheHoldAndMovesTheDefaultInOneVersion(t *testing.T) {
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	p, proxy := open(t)
 	must(t, proxy.Ack(t.Context(), bucketmap.Ack{Proxy: "edge-1", Version: 1}))
+	next, err := load(t, p).Edit().Snapshot()
+	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.WaitAcks(ctx, 2, time.Minute); !errors.Is(err, context.Canceled) {
+	if err := p.WaitAcks(ctx, next, time.Minute); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want canceled", err)
 	}
+}
+
+func TestAnEditMovesNoMoreThanItMayAndANewHomeWhatItMust(t *testing.T) {
+	p, _ := open(t)
+	p.MaxChange = 0.2
+	to := func(last bucketmap.BucketID, shard bucketmap.ShardName) func(*bucketmap.Draft) error {
+		return func(d *bucketmap.Draft) error { return d.SetHome(0, last, shard) }
+	}
+	_, err := p.Edit(t.Context(), "three of ten", to(2, "gamma"))
+	var refused *bucketmap.RefusedError
+	if !errors.As(err, &refused) || refused.Rule != bucketmap.RuleMaxChange || !strings.Contains(err.Error(), "3 of 10") {
+		t.Fatalf("error %v, want a refusal that says 3 of 10", err)
+	}
+	if load(t, p).Version() != 1 {
+		t.Fatal("a refused edit was published")
+	}
+	snap, err := p.Edit(t.Context(), "two of ten", to(1, "gamma"))
+	must(t, err)
+	if snap.Moved() != 2 {
+		t.Errorf("%d declared, want 2", snap.Moved())
+	}
+	if snap, err = p.Home(t.Context(), "m-1", to(9, "gamma")); err != nil || snap.Moved() != 10 {
+		t.Fatalf("a new home of eight more: %v, %d declared, want 10", err, snap.Moved())
+	}
+	if _, err := p.Home(t.Context(), "m-1", to(9, "")); !errors.Is(err, bucketmap.ErrRefused) {
+		t.Errorf("a map without a home: %v, want it refused for moves too", err)
+	}
+}
+
+func TestWeightsDecideWhatAnEditMayMove(t *testing.T) {
+	p, _ := open(t)
+	p.MaxChange = 0.5
+	p.Weight = func(b bucketmap.BucketID) uint64 { return map[bucketmap.BucketID]uint64{9: 99, 8: 1}[b] }
+	heavy := func(d *bucketmap.Draft) error { return d.SetHome(9, 9, "gamma") }
+	if _, err := p.Edit(t.Context(), "99 of 100 users", heavy); !errors.Is(err, bucketmap.ErrRefused) {
+		t.Fatalf("error %v, want it refused", err)
+	}
+	_, err := p.Edit(t.Context(), "one user", func(d *bucketmap.Draft) error { return d.SetHome(0, 8, "gamma") })
+	must(t, err)
+	p.Weight = func(bucketmap.BucketID) uint64 { return 0 }
+	if _, err := p.Edit(t.Context(), "all back", func(d *bucketmap.Draft) error { return d.SetHome(0, 8, "alpha") }); !errors.Is(err, bucketmap.ErrRefused) {
+		t.Fatalf("error %v: weights that name nobody let everything through", err)
+	}
+}
+
+func TestReplacingIsRefusedWhenAnotherWasFaster(t *testing.T) {
+	p, _ := open(t)
+	current := load(t, p)
+	next, err := current.Edit().Snapshot()
+	must(t, err)
+	must(t, p.Replace(t.Context(), current, next, "mine"))
+	if err := p.Replace(t.Context(), current, next, "again"); !errors.Is(err, bucketmap.ErrConflict) {
+		t.Errorf("error %v, want a conflict", err)
+	}
+	if err := p.Replace(t.Context(), next, current, "older"); !errors.Is(err, bucketmap.ErrRefused) {
+		t.Errorf("error %v, want it refused", err)
+	}
+}
+
+func TestWaitingComparesDigestsAndEndsOnceEverybodyLateHasRefused(t *testing.T) {
+	p, proxy := open(t)
+	must(t, proxy.Ack(t.Context(), bucketmap.Ack{Proxy: "edge-1", Version: 1, Digest: bucketmap.Digest{1}}))
+	var late *LateError
+	err := p.WaitAcks(t.Context(), load(t, p), 50*time.Millisecond)
+	if !errors.As(err, &late) || len(late.Late) != 1 || !strings.Contains(err.Error(), "another map of that version") {
+		t.Fatalf("error %v, want one that says another map", err)
+	}
+	must(t, proxy.Ack(t.Context(), bucketmap.Ack{Proxy: "edge-1", Refused: 1, Reason: "no such place"}))
+	err = p.WaitAcks(t.Context(), load(t, p), time.Hour)
+	if !errors.Is(err, ErrNotAcknowledged) || !strings.Contains(err.Error(), "refused 1: no such place") {
+		t.Fatalf("error %v, want the refusal", err)
+	}
+	must(t, proxy.Ack(t.Context(), bucketmap.Ack{Proxy: "edge-1", Version: 1, Digest: load(t, p).Digest()}))
+	must(t, p.WaitAcks(t.Context(), load(t, p), time.Minute))
 }
