@@ -18,6 +18,10 @@ type Content struct {
 	Holds        []Hold       // in the order of Snapshot.Holds
 	EpochBuckets []BucketID   // the buckets that ever moved, sorted
 	Epochs       []Epoch      // of EpochBuckets, none FirstEpoch
+	// Await, when not nil, returns the whitelist in place of Whitelist. Snapshot
+	// calls it once, in any case, when all else is done: a large one can be made
+	// meanwhile.
+	Await func() (*Whitelist, error)
 }
 
 // Content returns what the snapshot holds. The slices are copies.
@@ -40,8 +44,30 @@ func (s *Snapshot) Content() Content {
 
 // Snapshot checks the content, the order of its lists included, and makes a
 // snapshot of it. It takes the slices over: the caller must not use them on.
-// The error is an *InvalidError.
+// The error is an *InvalidError, or Await's.
 func (c Content) Snapshot() (*Snapshot, error) {
+	s, err := c.snapshot()
+	if c.Await == nil {
+		return s, err
+	}
+	users, failed := c.Await()
+	switch {
+	case err != nil:
+		return nil, err
+	case failed != nil:
+		return nil, failed
+	case users == nil:
+		return s, nil
+	}
+	s.whitelist = users
+	if problems := s.problems(); len(problems) != 0 {
+		return nil, &InvalidError{Problems: problems}
+	}
+	return s, nil
+}
+
+// snapshot is Snapshot without Await.
+func (c Content) snapshot() (*Snapshot, error) {
 	if problems := c.problems(); len(problems) != 0 {
 		return nil, &InvalidError{Problems: problems}
 	}

@@ -16,8 +16,9 @@
 // form of that; (3) Content.Snapshot, or Apply, which check what came in; (4)
 // the Digest, which is the same at both ends.
 //
-// The package never does I/O, starts no goroutine, keeps nothing between calls
-// and imports the standard library alone. It never looks at a clock: who asks
+// The package never does I/O, keeps nothing between calls and imports the
+// standard library alone. It starts no goroutine but one that NewWhitelistOf
+// waits for. It never looks at a clock: who asks
 // for a hold compares its Until. Forms of the map (yaml, binary) and stores
 // (file, consul, push) are the folders below.
 //

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 const (
@@ -63,26 +64,22 @@ func wrongUser(value, bound string) error {
 }
 
 func userPageOf(id string) uint32 {
-	return checksum([]byte(id)) >> (32 - userPageBits)
+	// Nothing writes to these bytes: a conversion would copy them.
+	return checksum(unsafe.Slice(unsafe.StringData(id), len(id))) >> (32 - userPageBits)
 }
 
 // newUserPage makes a page of users in order, none twice.
 func newUserPage(seed maphash.Seed, users []user) *userPage {
 	b := builder{known: map[Datacenter]uint32{}}
-	list := make([]uint32, 0, len(users))
-	for i, u := range users {
-		start := uint32(len(b.ids))
-		b.ids = append(b.ids, u.id...)
-		place, ok := b.known[u.datacenter]
-		if !ok {
-			place = uint32(len(b.datacenters))
-			b.known[u.datacenter] = place
-			b.datacenters = append(b.datacenters, u.datacenter)
-		}
-		b.users = append(b.users, listed{start: start, end: uint32(len(b.ids)), datacenter: place})
-		list = append(list, uint32(i))
+	var p pageBuilder
+	for _, u := range users {
+		place, _ := b.place(u.datacenter)
+		start := uint32(len(p.ids))
+		p.ids = append(p.ids, u.id...)
+		p.users = append(p.users, listed{start: start, end: uint32(len(p.ids)), datacenter: place})
 	}
-	return b.page(seed, list)
+	m := pageMaker{builder: &b, seed: seed}
+	return m.make(&p)
 }
 
 func (p *userPage) user(i int) user {

@@ -3,35 +3,38 @@ package bucketmap
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"math/bits"
 	"slices"
-	"strings"
 )
 
-// listed is a user of a whitelist that is being made: id is a part of the
-// builder's ids.
+// builder makes a whitelist. Each user goes to the end of its page at once, so
+// that memory is written and read in rows: users sorted into pages afterwards
+// cost a cache's miss each, which was more than all the rest.
+type builder struct {
+	pages       [userPages]pageBuilder
+	length      int
+	previous    string // the id before
+	unordered   bool   // an id came that is not higher than the one before
+	datacenters []Datacenter
+	known       map[Datacenter]uint32
+}
+
+// pageBuilder is the users of a page as they came.
+type pageBuilder struct {
+	ids   []byte
+	users []listed
+}
+
+// listed is a user: its id is a part of the page's ids.
 type listed struct {
 	start, end uint32
 	datacenter uint32 // index in the builder's datacenters
-	page       uint8
 }
 
-// builder makes a whitelist. Ids stay in one piece of memory, and their order
-// is by numbers: with strings and a slice for each page, copying them took
-// longer than all the rest.
-type builder struct {
-	ids         []byte
-	users       []listed
-	unordered   bool // an id came that is not higher than the one before
-	datacenters []Datacenter
-	known       map[Datacenter]uint32
-	places      []uint32 // of datacenters: index in those of the page that is made, plus one; 0 outside of page
-	buffer      []byte   // for digests
-}
+func (p *pageBuilder) id(u listed) []byte { return p.ids[u.start:u.end] }
 
 // NewWhitelist returns the whitelist of these ids, in any order. The same id
 // twice with the same datacenter is there once; with another it is an error.
@@ -49,157 +52,178 @@ func NewWhitelistOf(users, bytes int, ids iter.Seq2[string, Datacenter]) (*White
 		w.seal()
 		return w, nil
 	}
-	users = min(max(users, 0), WhitelistMax)
-	b := builder{
-		known: map[Datacenter]uint32{},
-		users: make([]listed, 0, users), ids: make([]byte, 0, min(max(bytes, 0), users*UserIDMax)),
-	}
+	b := builder{known: map[Datacenter]uint32{}}
+	b.reserve(users, bytes)
 	for id, dc := range ids {
 		if err := b.add(id, dc); err != nil {
 			return nil, err
 		}
 	}
-	order, ends := b.byPage()
-	start := 0
-	for i, end := range ends {
-		users, err := b.distinct(order[start:end])
-		if err != nil {
-			return nil, err
-		}
-		start = end
-		w.pages[i] = b.page(w.seed, users)
-		w.length += len(users)
+	if err := b.make(w); err != nil {
+		return nil, err
 	}
 	w.seal()
 	return w, nil
 }
 
+// make makes the pages, of a large whitelist by two goroutines, half each: it
+// is what a proxy waits for when it reads a map.
+func (b *builder) make(w *Whitelist) error {
+	const half = userPages / 2
+	var err error
+	if b.length < reserveMin {
+		err = b.makePages(w, 0, userPages)
+	} else {
+		done := make(chan error, 1)
+		go func() { done <- b.makePages(w, half, userPages) }()
+		err = b.makePages(w, 0, half)
+		if other := <-done; err == nil {
+			err = other
+		}
+	}
+	for i := range b.pages {
+		w.length += len(b.pages[i].users)
+	}
+	return err
+}
+
+func (b *builder) makePages(w *Whitelist, from, to int) error {
+	m := pageMaker{builder: b, seed: w.seed}
+	for i := from; i < to; i++ {
+		p := &b.pages[i]
+		if b.unordered {
+			if err := b.order(p); err != nil {
+				return err
+			}
+		}
+		w.pages[i] = m.make(p)
+	}
+	return nil
+}
+
+// reserveMin is how many users are worth reserving for.
+const reserveMin = 4 * userPages
+
+// reserve makes room in each page for its share, and a quarter more, since
+// chance is not even.
+func (b *builder) reserve(users, bytes int) {
+	users = min(users, WhitelistMax)
+	if users < reserveMin {
+		return
+	}
+	bytes = min(max(bytes, 0), users*UserIDMax)
+	for i := range b.pages {
+		b.pages[i].users = make([]listed, 0, users/userPages*5/4)
+		b.pages[i].ids = make([]byte, 0, bytes/userPages*5/4)
+	}
+}
+
 func (b *builder) add(id string, dc Datacenter) error {
-	if len(b.users) >= WhitelistMax {
+	if b.length >= WhitelistMax {
 		return wrongUser(fmt.Sprintf("more than %d users", WhitelistMax), "fewer")
 	}
 	if len(id) < 1 || len(id) > UserIDMax {
 		return wrongUser(fmt.Sprintf("an id of %d bytes", len(id)), idBound)
 	}
-	var place uint32
-	if n := len(b.users); n != 0 && b.datacenters[b.users[n-1].datacenter] == dc {
-		place = b.users[n-1].datacenter
-	} else if known, ok := b.known[dc]; ok {
-		place = known
-	} else {
-		if !ValidName(string(dc)) {
-			return wrongUser(fmt.Sprintf("%q in datacenter %q", UserID(id).String(), dc), nameBound)
-		}
+	place, fresh := b.place(dc)
+	if fresh && !ValidName(string(dc)) {
+		return wrongUser(fmt.Sprintf("%q in datacenter %q", UserID(id).String(), dc), nameBound)
+	}
+	b.unordered = b.unordered || b.length != 0 && b.previous >= id
+	b.previous = id
+	p := &b.pages[userPageOf(id)]
+	start := len(p.ids)
+	p.ids = append(p.ids, id...)
+	p.users = append(p.users, listed{start: uint32(start), end: uint32(len(p.ids)), datacenter: place})
+	b.length++
+	return nil
+}
+
+// place returns the index of a datacenter, and whether it came for the first
+// time.
+func (b *builder) place(dc Datacenter) (place uint32, fresh bool) {
+	// Mostly there are few, and comparing costs less than a map's hash.
+	if i := slices.Index(b.datacenters[:min(len(b.datacenters), 4)], dc); i >= 0 {
+		return uint32(i), false
+	}
+	place, known := b.known[dc]
+	if !known {
 		place = uint32(len(b.datacenters))
 		b.known[dc] = place
 		b.datacenters = append(b.datacenters, dc)
 	}
-	if n := len(b.users); n != 0 && !b.unordered {
-		b.unordered = string(b.id(b.users[n-1])) >= id
-	}
-	start := len(b.ids)
-	b.ids = append(double(b.ids, len(id)), id...)
-	b.users = append(double(b.users, 1), listed{
-		start: uint32(start), end: uint32(len(b.ids)), datacenter: place,
-		page: uint8(checksum(b.ids[start:]) >> (32 - userPageBits)),
-	})
-	return nil
+	return place, !known
 }
 
-// double makes room for n more, twice as much as there is at least: append
-// grows long slices by a quarter, and copies them as often.
-func double[T any](s []T, n int) []T {
-	if cap(s)-len(s) >= n {
-		return s
-	}
-	return slices.Grow(s, max(len(s), n, 1024))
-}
-
-func (b *builder) id(u listed) []byte { return b.ids[u.start:u.end] }
-
-// byPage returns the users' numbers page by page, each page's in the order in
-// which they came, and where each page ends.
-func (b *builder) byPage() ([]uint32, [userPages]int) {
-	var ends [userPages]int
-	for i := range b.users {
-		ends[b.users[i].page]++
-	}
-	at := 0
-	for i, n := range ends {
-		ends[i] = at
-		at += n
-	}
-	order := make([]uint32, len(b.users))
-	for i := range b.users {
-		end := &ends[b.users[i].page]
-		order[*end] = uint32(i)
-		*end++
-	}
-	return order, ends
-}
-
-// distinct returns a page's users in order, each once. It works in place.
-func (b *builder) distinct(users []uint32) ([]uint32, error) {
-	if !b.unordered {
-		return users, nil
-	}
-	slices.SortFunc(users, func(a, o uint32) int { return bytes.Compare(b.id(b.users[a]), b.id(b.users[o])) })
-	kept := users[:0]
-	for _, i := range users {
-		u := b.users[i]
-		if n := len(kept); n != 0 && bytes.Equal(b.id(b.users[kept[n-1]]), b.id(u)) {
-			if was := b.users[kept[n-1]].datacenter; was != u.datacenter {
+// order puts a page's users in order, each once.
+func (b *builder) order(p *pageBuilder) error {
+	slices.SortFunc(p.users, func(u, o listed) int { return bytes.Compare(p.id(u), p.id(o)) })
+	ids := make([]byte, 0, len(p.ids))
+	kept := p.users[:0]
+	var last []byte
+	for _, u := range p.users {
+		id := p.id(u)
+		if n := len(kept); n != 0 && bytes.Equal(last, id) {
+			if was := kept[n-1].datacenter; was != u.datacenter {
 				pair := []Datacenter{b.datacenters[was], b.datacenters[u.datacenter]}
 				slices.Sort(pair)
-				return nil, wrongUser(fmt.Sprintf("%q in %s and in %s", UserID(b.id(u)).String(), pair[0], pair[1]), "one datacenter a user")
+				return wrongUser(fmt.Sprintf("%q in %s and in %s", UserID(id).String(), pair[0], pair[1]), "one datacenter a user")
 			}
 			continue
 		}
-		kept = append(kept, i)
+		start := uint32(len(ids))
+		ids = append(ids, id...)
+		last = ids[start:]
+		kept = append(kept, listed{start: start, end: uint32(len(ids)), datacenter: u.datacenter})
 	}
-	return kept, nil
+	p.ids, p.users = ids, kept
+	return nil
 }
 
-// page makes a page of users in order, none twice.
-func (b *builder) page(seed maphash.Seed, users []uint32) *userPage {
+// pageMaker makes pages, one after the other.
+type pageMaker struct {
+	*builder
+	seed   maphash.Seed
+	places []uint32 // of datacenters: index in those of the page that is made, plus one; 0 between pages
+	buffer []byte   // for digests
+}
+
+// make makes a page of users in order, none twice.
+func (m *pageMaker) make(from *pageBuilder) *userPage {
+	users := from.users
 	if len(users) == 0 {
 		return nil
-	}
-	size := 0
-	for _, i := range users {
-		size += int(b.users[i].end - b.users[i].start)
 	}
 	slots := max(groupSlots, 1<<bits.Len(uint(2*len(users)-1)))
 	p := &userPage{
 		tags:    make([]uint64, slots/groupSlots),
 		slots:   make([]uint32, slots),
 		entries: make([]userEntry, len(users)),
+		ids:     string(from.ids),
 	}
-	var ids strings.Builder
-	ids.Grow(size)
-	b.places = slices.Grow(b.places, len(b.datacenters))[:len(b.datacenters)]
-	b.buffer = append(b.buffer[:0], digestUsers)
-	for i, number := range users {
-		u := b.users[number]
-		id, dc := b.id(u), b.datacenters[u.datacenter]
-		ids.Write(id)
-		place := b.places[u.datacenter]
+	if m.places == nil {
+		m.places = make([]uint32, len(m.datacenters))
+	}
+	out := append(m.buffer[:0], digestUsers)
+	for i, u := range users {
+		id, dc := from.id(u), m.datacenters[u.datacenter]
+		place := m.places[u.datacenter]
 		if place == 0 {
 			p.datacenters = append(p.datacenters, dc)
 			place = uint32(len(p.datacenters))
-			b.places[u.datacenter] = place
+			m.places[u.datacenter] = place
 		}
-		p.entries[i] = userEntry{end: uint32(ids.Len()), datacenter: place - 1}
-		p.insert(maphash.Bytes(seed, id), uint32(i))
-		b.buffer = binary.LittleEndian.AppendUint16(b.buffer, uint16(len(id)))
-		b.buffer = append(b.buffer, id...)
-		b.buffer = append(b.buffer, byte(len(dc)))
-		b.buffer = append(b.buffer, dc...)
+		p.entries[i] = userEntry{end: u.end, datacenter: place - 1}
+		p.insert(maphash.Bytes(m.seed, id), uint32(i))
+		out = append(out, byte(len(id)), byte(len(id)>>8)) // 256 needs both
+		out = append(out, id...)
+		out = append(out, byte(len(dc)))
+		out = append(out, dc...)
 	}
-	for _, i := range users {
-		b.places[b.users[i].datacenter] = 0
+	for _, u := range users {
+		m.places[u.datacenter] = 0
 	}
-	p.ids = ids.String()
-	p.digest = sha256.Sum256(b.buffer)
+	p.digest = sha256.Sum256(out)
+	m.buffer = out
 	return p
 }

@@ -3,6 +3,7 @@ package binary
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"drover/bucketmap"
@@ -30,13 +31,16 @@ func Decode(data []byte, keys []ed25519.PublicKey) (*bucketmap.Snapshot, error) 
 	}
 	content := r.content()
 	if err := r.finish(); err != nil {
+		if content.Await != nil {
+			content.Await() //nolint:errcheck // the goroutine has to end, and the map is refused already
+		}
 		return nil, err
 	}
 	s, err := content.Snapshot()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return s, nil
+	return s, err
 }
 
 // The forms of a default.
@@ -94,15 +98,11 @@ func (r *reader) content() bucketmap.Content {
 	if r.err != nil {
 		return c
 	}
-	whitelist := r.whitelist(c.Datacenters)
+	c.Await = r.whitelist(c.Datacenters)
 	c.Homes = make([]uint16, buckets)
 	readSymbols(r, c.Homes, len(c.Shards)+1)
 	c.EpochBuckets, c.Epochs = r.epochs(len(c.Homes))
 	c.Holds = r.holds(c.Shards, len(c.Homes))
-	var err error
-	if c.Whitelist, err = whitelist(); r.err == nil {
-		r.err = err
-	}
 	return c
 }
 
