@@ -11,7 +11,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo sabotage test test-short conformance lint fmt docs bench bench-edge fuzz soak servers clean
+.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish fuzz soak servers clean
 
 # Which proxy the conformance suite is run against: drover, nginx, haproxy or all.
 PEER ?= all
@@ -63,6 +63,9 @@ docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./proxy/internal/passport -update
 	$(GO) test ./proxy/internal/config -run TestTheReference -update
 
+docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md anew
+	$(GO) test -count 1 -parallel 8 ./tools/faults -update
+
 bench: ## the benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/... ./proxy/internal/...
 
@@ -71,6 +74,11 @@ bench-edge: ## the edge beside nginx, haproxy and net/http in one run: CPU, memo
 	$(GO) run ./bench/edge held
 	$(GO) run ./bench/edge slow
 	$(GO) run ./bench/edge restart
+
+bench-publish: servers ## from a publication to 200 proxies through Consul; then 1,000 versions under load
+	$(GO) run ./bench/publish --gate
+	$(GO) run ./bench/publish --spread
+	$(GO) run ./bench/publish versions
 
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@set -e; for pair in FuzzDecide=./bucketmap FuzzDecode=./bucketmap/yaml FuzzFraming=./proxy/internal/http1 \

@@ -1,0 +1,28 @@
+// Command publish measures how the map reaches the proxies.
+//
+//	go run ./bench/publish            one Consul server, 200 proxies that watch it
+//	go run ./bench/publish versions   1,000 versions in a row under a proxy that serves
+//
+// The first works in this order: (1) it starts a Consul server and publishes a
+// map of 1,048,576 buckets; (2) each proxy is a consul store of its own, with
+// its own connections, session and map, in this process: it watches, checks the
+// map as the edge does, puts it in force, and acknowledges, one after the other;
+// (3) a publisher moves 100 buckets, once all have acknowledged the version
+// before. A figure begins when Publish is called. It ends when a proxy has the
+// map in force (one figure a proxy and version), and when the publisher's own
+// watch of the acknowledgements has seen the last one (one figure a version).
+// All proxies and Consul share this machine, so each figure has the work of all
+// proxies in it: in a fleet, a proxy applies a version on a machine of its own.
+//
+// The second works in this order: (1) it starts a proxy, the built binary, with
+// a file store and one with Consul; (2) rounds take turns: the same load without
+// a publication, with versions published as fast as the store takes them where
+// no proxy watches, and with those that the proxy watches. Publisher, load and
+// proxy share this machine: the second says what the publisher's work alone
+// costs, the difference from the third is the proxy's;
+// (3) a request's time counts from when it was due, not from when it was sent,
+// so that a proxy that stands still cannot hide it. Any answer but the right
+// one fails the run.
+//
+// The program never listens but on loopback, and ends what it started.
+package main

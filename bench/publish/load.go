@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"drover/bucketmap"
+)
+
+const (
+	// workersMax bounds the requests under way. 64 at 2,000 a second is 32 ms
+	// each: a load that falls behind shows it in its times.
+	workersMax = 64
+	requestMax = 10 * time.Second
+	// usersOf a datacenter take turns.
+	usersOf = 500
+)
+
+// user is one whom no publication moves.
+type user struct {
+	id string
+	dc bucketmap.Datacenter
+}
+
+// staying returns users whose buckets are below free.
+func staying(snap *bucketmap.Snapshot, free bucketmap.BucketID) []user {
+	var users []user
+	have := map[bucketmap.Datacenter]int{}
+	for i := 0; len(users) < 2*usersOf; i++ {
+		id := fmt.Sprintf("user-%d", i)
+		b := bucketmap.Bucket([]byte(id), snap.Buckets())
+		home, ok := snap.Home(b)
+		if ok && b < free && have[home.Datacenter] < usersOf {
+			have[home.Datacenter]++
+			users = append(users, user{id, home.Datacenter})
+		}
+	}
+	return users
+}
+
+// load is requests at a fixed rate.
+type load struct {
+	address string
+	rate    int
+	users   []user
+	client  *http.Client
+}
+
+// run sends until ctx ends, and returns how long each took from when it was
+// due, and what failed.
+func (l *load) run(ctx context.Context) (figures, error) {
+	interval := time.Second / time.Duration(l.rate)
+	begun := time.Now()
+	var mu sync.Mutex
+	var all figures
+	var failed error
+	failures := 0
+	var group sync.WaitGroup
+	for w := range workersMax {
+		group.Go(func() {
+			var own figures
+			for i := w; ; i += workersMax {
+				due := begun.Add(time.Duration(i) * interval)
+				select {
+				case <-time.After(time.Until(due)):
+				case <-ctx.Done():
+					mu.Lock()
+					all = append(all, own...)
+					mu.Unlock()
+					return
+				}
+				if err := l.ask(l.users[i%len(l.users)]); err != nil {
+					mu.Lock()
+					failures, failed = failures+1, err
+					mu.Unlock()
+				}
+				own = append(own, time.Since(due))
+			}
+		})
+	}
+	group.Wait()
+	if failures != 0 {
+		return all, fmt.Errorf("%d of %d requests failed, the last: %w", failures, len(all), failed)
+	}
+	return all, nil
+}
+
+// ask makes one request. It is not ended with the round.
+func (l *load) ask(u user) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestMax)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.address+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-User-Id", u.id)
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK || string(body) != string(u.dc) {
+		return fmt.Errorf("user %s: status %d from %q, want %s", u.id, resp.StatusCode, body, u.dc)
+	}
+	return nil
+}

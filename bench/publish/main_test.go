@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/bucketmap"
+)
+
+func TestAFewProxiesHaveAPublishedMapAndItsFiguresAreCounted(t *testing.T) {
+	f := fanout{proxies: 5, publications: 3, moved: 100, buckets: 1 << 14, spread: true}
+	var out bytes.Buffer
+	if err := f.run(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"5 proxies began", "(15)", "publish to all acknowledged", "(3)", "Consul"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestVersionsArePublishedUnderLoadAndNoRequestFails(t *testing.T) {
+	v := versions{rounds: 2, count: 6, rate: 200, buckets: 1024, quiet: 200 * time.Millisecond}
+	var out bytes.Buffer
+	if err := v.run(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"file: 6 versions", "consul: 6 versions", "none failed", "p99, to the proxy: ×"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
+	stall := make(chan struct{})
+	time.AfterFunc(300*time.Millisecond, func() { close(stall) })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-stall
+		_, _ = w.Write([]byte(legacy)) // the client says it
+	}))
+	defer server.Close()
+	transport := &http.Transport{MaxIdleConnsPerHost: workersMax}
+	defer transport.CloseIdleConnections()
+	l := &load{address: server.Listener.Addr().String(), rate: 1000, users: []user{{"ann", legacy}}, client: &http.Client{Transport: transport}}
+	all, err := l.during(t.Context(), func(c context.Context) error { return sleep(c, 400*time.Millisecond) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Only 64 were sent before the stall was over; those due meanwhile waited too.
+	if got := all.at(0.5); got < 50*time.Millisecond {
+		t.Errorf("half of the requests took up to %s, though most were due while nothing was answered", got)
+	}
+	l.users = []user{{"ann", cloud}}
+	if _, err := l.during(t.Context(), func(c context.Context) error { return sleep(c, 50*time.Millisecond) }); err == nil || !strings.Contains(err.Error(), "want cloud") {
+		t.Errorf("a wrong answer gives %v", err)
+	}
+}
+
+func TestSharesOfFiguresAreThoseOfTheirOrder(t *testing.T) {
+	var f figures
+	for i := range 200 {
+		f = append(f, time.Duration(200-i)*time.Millisecond)
+	}
+	for share, want := range map[float64]int64{0.5: 100, 0.99: 198, 1: 200, 0: 1} {
+		if got := f.at(share); got.Milliseconds() != want {
+			t.Errorf("%v: %v, want %d ms", share, got, want)
+		}
+	}
+	if (figures{}).at(0.5) != 0 {
+		t.Error("no figures have one")
+	}
+}
+
+func TestTheGateFailsAboveItsBound(t *testing.T) {
+	f := fanout{gate: true}
+	if err := f.judge(result{active: figures{activeMax}}); err != nil {
+		t.Error(err)
+	}
+	if err := f.judge(result{active: figures{activeMax + 1}}); !errors.Is(err, errGate) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPublicationMovesItsBucketsAndIsLetThrough(t *testing.T) {
+	first, err := firstMap(4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spread := range []bool{false, true} {
+		next, err := nextMap(first, 100, spread, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (bucketmap.Guard{Reader: true, MaxChange: 1e-9}).Check(first, next); err != nil {
+			t.Errorf("what moves is not declared: %v", err)
+		}
+		changed := uint32(0)
+		for _, c := range bucketmap.Diff(first, next).Epochs {
+			changed += uint32(c.Last-c.First) + 1
+		}
+		if changed < 95 || changed > 100 {
+			t.Errorf("%d buckets moved", changed)
+		}
+	}
+}

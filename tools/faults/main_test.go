@@ -1,0 +1,97 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"drover/tools/testservers"
+)
+
+const (
+	// patience is when a test gives up. No test that passes comes near it.
+	patience = 60 * time.Second
+	// reactMax is how long a proxy may take to say something of a fault, and
+	// quietMax how long it is watched where it is known to say nothing. Consul
+	// must have been away for 5 s before that is said.
+	reactMax = 15 * time.Second
+	quietMax = 2500 * time.Millisecond
+	// stable is how long what it says must stay the same.
+	stable = 300 * time.Millisecond
+	poll   = 20 * time.Millisecond
+)
+
+// shared is what all worlds use.
+var shared struct {
+	proxy, migrator string // programs
+	apps            map[string]*httptest.Server
+	fleet           *testservers.Fleet
+	consul          *testservers.Consul
+}
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "drover-faults-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o755); err != nil { // for the proxy that is another user
+		return 0, err
+	}
+	if shared.proxy, err = build(dir, "proxy"); err != nil {
+		return 0, err
+	}
+	if shared.migrator, err = build(dir, "migrator"); err != nil {
+		return 0, err
+	}
+	shared.apps = map[string]*httptest.Server{}
+	for _, dc := range []string{"legacy", "cloud"} {
+		shared.apps[dc] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s by %s", dc, r.Header.Get("Drover-Map-Version"))
+		}))
+		defer shared.apps[dc].Close()
+	}
+	ctx := context.Background()
+	shared.fleet, err = testservers.New(ctx, testservers.Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, shared.fleet.Close()) }()
+	if shared.consul, err = shared.fleet.Consul(ctx, "shared", testservers.ConsulOptions{}); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// build builds one of the two programs.
+func build(dir, program string) (string, error) {
+	path := filepath.Join(dir, program)
+	command := exec.Command("go", "build", "-o", path, "drover/"+program)
+	if output, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", program, err, output)
+	}
+	return path, os.Chmod(path, 0o755)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
