@@ -81,9 +81,9 @@ bench-publish: servers ## from a publication to 200 proxies through Consul; then
 	$(GO) run ./bench/publish versions
 
 fuzz: ## each fuzz test for FUZZTIME (30s)
-	@set -e; for pair in FuzzDecide=./bucketmap FuzzDecode=./bucketmap/yaml FuzzFraming=./proxy/internal/http1 \
-	  FuzzDecoder=./proxy/internal/http1 FuzzResponse=./proxy/internal/http1; do \
-	  $(GO) test -run '^$$' -fuzz "^$${pair%%=*}$$" -fuzztime $(FUZZTIME) "$${pair#*=}"; done
+	@set -e; grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file name; do \
+	  echo "$${name#func } in $$(dirname "$$file")"; \
+	  $(GO) test -run '^$$' -fuzz "^$${name#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; done
 
 soak: servers ## what takes longer than the tests may: framing fuzzed for 10 minutes, 1 GiB streams, restarts
 	$(GO) test -run '^$$' -fuzz '^FuzzFraming$$' -fuzztime 10m ./proxy/internal/http1
