@@ -40,12 +40,21 @@ func (s *Snapshot) Apply(d *Difference) (*Snapshot, error) {
 	if next.whitelist, err = s.whitelist.change(d.Whitelist); err != nil {
 		return nil, err
 	}
-	if problems := next.problems(); len(problems) != 0 {
-		return nil, &InvalidError{Problems: problems}
+	if !d.homesOnly(s) {
+		if problems := next.problems(); len(problems) != 0 {
+			return nil, &InvalidError{Problems: problems}
+		}
 	}
 	next.arrange(s)
 	next.sumFrom(s)
 	return next, nil
+}
+
+// homesOnly says whether all else, but for epochs and the numbers of version and
+// odometer, stays as s has it, where it was checked. Most changes are so.
+func (d *Difference) homesOnly(s *Snapshot) bool {
+	return s.version != 0 && d.ToVersion.valid() && d.FromBuckets == d.ToBuckets && d.Default == nil &&
+		len(d.Datacenters)+len(d.Shards)+len(d.Holds)+len(d.Whitelist) == 0
 }
 
 // applyNumbers changes version, buckets, odometer and default.
@@ -145,18 +154,18 @@ func (d *Difference) applyShards(s, next *Snapshot) error {
 }
 
 func (d *Difference) applyHomes(s, next *Snapshot) error {
-	index := renumbered(s.shards, next.shards)
-	next.homes = make([]*[pageLen]uint16, pagesFor(max(s.buckets, next.buckets)))
-	copy(next.homes, s.homes)
-	for p := len(s.homes); p < len(next.homes); p++ {
-		next.homes[p] = new([pageLen]uint16)
+	next.resizeFrom(s, max(s.buckets, next.buckets))
+	index := identity(len(s.shards) + 1)
+	if len(d.Shards) != 0 {
+		index = renumbered(s.shards, next.shards)
 	}
-	if !slices.Equal(index, identity(len(index))) {
-		for p, page := range s.homes {
-			next.homes[p] = new([pageLen]uint16)
-			for i, home := range page {
-				next.homes[p][i] = index[home]
+	if len(d.Shards) != 0 && !slices.Equal(index, identity(len(index))) {
+		for p := range pagesFor(s.buckets) {
+			page := new([pageLen]uint16)
+			for i, home := range s.homePage(p) {
+				page[i] = index[home]
 			}
+			next.own(s, p/groupPages).homes[p%groupPages] = page
 		}
 	}
 	left := slices.Clone(s.counts) // buckets that stay, as s numbers shards
@@ -166,9 +175,12 @@ func (d *Difference) applyHomes(s, next *Snapshot) error {
 		if c.First > c.Last || uint32(c.Last) >= max(s.buckets, next.buckets) || i != 0 && c.First <= d.Homes[i-1].Last {
 			return mismatch("home %s: out of order, or not buckets of the map", RangeText(c.First, c.Last))
 		}
-		from, ok := numberOf(s.shards, c.From)
-		if !ok || c.From == c.To {
+		if c.From == c.To {
 			return mismatch("home %s: from %q to %q", RangeText(c.First, c.Last), c.From, c.To)
+		}
+		from := s.home(c.First)
+		if is := s.nameOf(from); is != c.From {
+			return mismatch("home of bucket %d: it is on %q, not on %q", c.First, is, c.From)
 		}
 		to, ok := numberOf(next.shards, c.To)
 		if !ok {
@@ -179,7 +191,7 @@ func (d *Difference) applyHomes(s, next *Snapshot) error {
 				return mismatch("home of bucket %d: it is on %q, not on %q", b, s.nameOf(s.home(b)), c.From)
 			}
 		}
-		writeRun(next.homes, s.homePage, c.First, c.Last, to)
+		writeRun(next, s, homesOf, c.First, c.Last, to)
 		left[from] -= uint32(c.Last-c.First) + 1
 		gained[to] += uint32(c.Last-c.First) + 1
 	}
@@ -202,7 +214,6 @@ func (d *Difference) applyHomes(s, next *Snapshot) error {
 		}
 	}
 	next.counts[0] -= s.buckets - next.buckets
-	next.homes = next.homes[:pagesFor(next.buckets)]
 	return nil
 }
 
@@ -215,32 +226,9 @@ func numberOf(shards []Shard, name ShardName) (uint16, bool) {
 	return uint16(i + 1), ok
 }
 
-// writeRun writes one value into the pages of first to last. A page that is
-// still the one of old is copied before; a nil one is made.
-func writeRun[T comparable](pages []*[pageLen]T, old func(p int) *[pageLen]T, first, last BucketID, value T) {
-	for b := first; b <= last; {
-		p := int(b >> pageBits)
-		switch {
-		case pages[p] == nil:
-			pages[p] = new([pageLen]T)
-		case pages[p] == old(p):
-			fresh := *pages[p]
-			pages[p] = &fresh
-		}
-		end := min(last, BucketID((p+1)<<pageBits-1))
-		for ; b <= end; b++ {
-			pages[p][b%pageLen] = value
-		}
-	}
-}
-
 func (d *Difference) applyEpochs(s, next *Snapshot) error {
 	all := max(s.buckets, next.buckets)
-	next.epochs = s.epochs
-	if len(d.Epochs) != 0 {
-		next.epochs = make([]*[pageLen]Epoch, pagesFor(all))
-		copy(next.epochs, s.epochs)
-	}
+	back := false // somewhere to the first epoch
 	for i, c := range d.Epochs {
 		if c.First > c.Last || uint32(c.Last) >= all || i != 0 && c.First <= d.Epochs[i-1].Last || c.From == c.To {
 			return mismatch("epoch %s: out of order, not buckets of the map, or no change", RangeText(c.First, c.Last))
@@ -255,21 +243,21 @@ func (d *Difference) applyEpochs(s, next *Snapshot) error {
 		}
 		to := c.To
 		if to == FirstEpoch {
-			to = 0
+			to, back = 0, true
 		}
-		writeRun(next.epochs, s.epochPage, c.First, c.Last, to)
+		writeRun(next, s, epochsOf, c.First, c.Last, to)
 	}
 	for b := next.buckets; b < s.buckets; b++ {
 		if next.Epoch(BucketID(b)) != FirstEpoch {
 			return mismatch("epoch of bucket %d: the map will not have the bucket, and it keeps its epoch", b)
 		}
 	}
-	for p, page := range next.epochs {
-		if page != s.epochPage(p) && *page == ([pageLen]Epoch{}) {
-			next.epochs[p] = nil // as a map has it of which nothing in the page ever moved
+	for p := range unshared(next, s) {
+		if page := next.epochPage(p); back && page != nil && *page == ([pageLen]Epoch{}) {
+			next.own(s, p/groupPages).epochs[p%groupPages] = nil // as a map has it of which nothing in the page ever moved
 		}
 	}
-	next.epochs = next.epochs[:min(len(next.epochs), pagesFor(next.buckets))]
+	next.cutFrom(s)
 	return nil
 }
 

@@ -110,14 +110,18 @@ func wantSame(t testing.TB, got, want *Snapshot) {
 func TestApplyOfTheDifferenceGivesTheSecondMap(t *testing.T) {
 	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		buckets := 1 + r.Uint32N(3*pageLen)
+		most := uint32(3 * pageLen)
+		if seed%5 == 0 {
+			most = 3 * groupLen
+		}
+		buckets := 1 + r.Uint32N(most)
 		a := randomMap(t, r, buckets, r.IntN(40))
 		var b *Snapshot
 		switch seed % 3 {
 		case 0:
 			b = randomMap(t, r, buckets, r.IntN(40)) // of the same version, and all else different
 		case 1:
-			b = randomMap(t, r, 1+r.Uint32N(3*pageLen), r.IntN(40))
+			b = randomMap(t, r, 1+r.Uint32N(most), r.IntN(40))
 		default:
 			b = wander(t, r, a)
 		}
@@ -311,8 +315,8 @@ func TestAnEditSharesThePagesThatItDoesNotTouch(t *testing.T) {
 	must(t, err)
 	for _, b := range []*Snapshot{edited, applied} {
 		pages, users := 0, 0
-		for p := range a.homes {
-			if a.homes[p] != b.homes[p] || a.epochPage(p) != b.epochPage(p) {
+		for p := range pagesFor(a.buckets) {
+			if a.homePage(p) != b.homePage(p) || a.epochPage(p) != b.epochPage(p) {
 				pages++
 			}
 		}
@@ -321,8 +325,19 @@ func TestAnEditSharesThePagesThatItDoesNotTouch(t *testing.T) {
 				users++
 			}
 		}
-		if pages != 1 || users != 1 {
-			t.Errorf("%d pages of buckets and %d of users are copies, want 1 and 1", pages, users)
+		groups, routes := 0, 0
+		for g := range a.groups {
+			if a.groups[g] != b.groups[g] {
+				groups++
+			}
+		}
+		for p := range a.routes.pages {
+			if a.routes.pages[p] != b.routes.pages[p] {
+				routes++
+			}
+		}
+		if pages != 1 || users != 1 || groups != 1 || routes != 1 {
+			t.Errorf("%d pages of buckets, %d of users, %d groups and %d pages of routes are copies, want 1 each", pages, users, groups, routes)
 		}
 	}
 }

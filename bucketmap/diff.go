@@ -146,7 +146,11 @@ func (d *Difference) diffHomes(from, to *Snapshot) {
 	index := renumbered(from.shards, to.shards)
 	same := slices.Equal(index, identity(len(index)))
 	none := new([pageLen]uint16)
-	for p := range pagesFor(max(from.buckets, to.buckets)) {
+	pages := everyPage(max(from.buckets, to.buckets))
+	if same {
+		pages = unshared(from, to)
+	}
+	for p := range pages {
 		a, b := cmp.Or(from.homePage(p), none), cmp.Or(to.homePage(p), none)
 		if same && (a == b || *a == *b) {
 			continue
@@ -169,7 +173,7 @@ func (d *Difference) diffHomes(from, to *Snapshot) {
 // diffEpochs is like diffHomes.
 func (d *Difference) diffEpochs(from, to *Snapshot) {
 	none := new([pageLen]Epoch)
-	for p := range max(len(from.epochs), len(to.epochs)) {
+	for p := range unshared(from, to) {
 		a, b := cmp.Or(from.epochPage(p), none), cmp.Or(to.epochPage(p), none)
 		if a == b || *a == *b {
 			continue

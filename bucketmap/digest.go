@@ -24,14 +24,15 @@ import (
 //	             count u32 · (shard name text · datacenter text · epoch u64)*)
 //	buckets    = SHA-256('b' · (group)*)
 //	group      = SHA-256('g' · (page)*)
-//	page       = SHA-256('p' · (home u16)* · (epoch u64)*)
+//	page       = SHA-256('p' · (home u16)* · (epoch uvarint)*)
 //	whitelist  = SHA-256('w' · (users)*)
 //	users      = SHA-256('u' · (id length u16 · id · datacenter text)*), or 32 zero bytes for nobody
 //	holds      = SHA-256('o' · count u32 · (first u32 · last u32 · shard text · move text · until i64)*)
 //
-// Numbers are little-endian. A text is its length in one byte and its bytes. A
-// page has 256 buckets, in order, the last page those that are left; a group has
-// 64 pages, the last group those that are left. home is the index of the shard in
+// Numbers are little-endian; a uvarint has 7 bits a byte, the low ones first,
+// the highest bit of a byte saying that more follow. A text is its length in one byte and its bytes. A
+// page has 128 buckets, in order, the last page those that are left; a group has
+// 16 pages, the last group those that are left. home is the index of the shard in
 // the dictionary plus one, 0 for no home. The epochs of a page are left out
 // when all are 1; else there is one a bucket, 0 standing for 1. The whitelist
 // has 256 pages of users, by the highest 8 bits of CRC-32 (IEEE) of the id;
@@ -50,8 +51,6 @@ const (
 	digestWhitelist  = 'w'
 	digestUsers      = 'u'
 	digestHolds      = 'o'
-
-	groupPages = 64 // pages in a group
 )
 
 // String returns the digest in lower-case hexadecimal.
@@ -86,11 +85,12 @@ func ParseDigest(text string) (Digest, error) {
 // digests are the sums of a snapshot's buckets, and the whole. They are
 // computed when somebody asks, or from those of the version before.
 type digests struct {
-	once   sync.Once
-	done   atomic.Bool // what follows may be read
-	pages  [][]Digest  // by group; versions share those of groups that are the same
-	groups []Digest
-	root   Digest
+	once       sync.Once
+	done       atomic.Bool           // what follows may be read
+	pages      []*[groupPages]Digest // by group; versions share those of groups that are the same
+	groups     []Digest
+	dictionary Digest
+	root       Digest
 }
 
 // Digest identifies the map's content. It is computed once; for a snapshot
@@ -110,42 +110,41 @@ func (s *Snapshot) sumFrom(base *Snapshot) {
 }
 
 func (s *Snapshot) sum(base *Snapshot, known *digests) {
-	sums := s.sums
-	groups := (len(s.homes) + groupPages - 1) / groupPages
-	sums.pages, sums.groups = make([][]Digest, groups), make([]Digest, groups)
-	var buffer []byte
-	for g := range groups {
-		first, last := g*groupPages, min((g+1)*groupPages, len(s.homes))
-		if known != nil && g < len(known.groups) && len(known.pages[g]) == last-first {
-			sums.pages[g], sums.groups[g] = known.pages[g], known.groups[g]
-		}
-		old, fresh := sums.pages[g], false
-		if old == nil {
-			sums.pages[g], fresh = make([]Digest, last-first), true
-		}
-		for p := first; p < last; p++ {
-			if old != nil && s.samePage(base, p) {
-				continue
-			}
-			if !fresh {
-				sums.pages[g], fresh = slices.Clone(old), true
-			}
-			sums.pages[g][p-first] = s.sumPage(p)
-		}
-		if fresh {
-			buffer = appendAll(buffer[:0], digestGroup, sums.pages[g])
-			sums.groups[g] = sha256.Sum256(buffer)
-		}
+	if base == nil {
+		base, known = &Snapshot{}, &digests{}
 	}
-	sums.root = s.sumRoot(sha256.Sum256(appendAll(nil, digestBuckets, sums.groups)))
+	sums := s.sums
+	sums.pages, sums.groups = make([]*[groupPages]Digest, len(s.groups)), make([]Digest, len(s.groups))
+	buffer := make([]byte, 0, 1+groupPages*len(Digest{}))
+	for g := range s.groups {
+		if s.sharesGroup(base, g) {
+			sums.pages[g], sums.groups[g] = known.pages[g], known.groups[g]
+			continue
+		}
+		pages, n := new([groupPages]Digest), s.groupPages(g)
+		if g < len(known.pages) {
+			*pages = *known.pages[g]
+		}
+		for i := range n {
+			if p := g*groupPages + i; !s.samePage(base, p) {
+				pages[i] = s.sumPage(p)
+			}
+		}
+		buffer = appendAll(buffer[:0], digestGroup, pages[:n])
+		sums.pages[g], sums.groups[g] = pages, sha256.Sum256(buffer)
+	}
+	sums.dictionary = known.dictionary
+	if base.version == 0 || !slices.Equal(s.datacenters, base.datacenters) || !slices.Equal(s.shards, base.shards) {
+		sums.dictionary = s.sumDictionary()
+	}
+	sums.root = s.sumRoot(sha256.Sum256(appendAll(make([]byte, 0, 1+len(sums.groups)*len(Digest{})), digestBuckets, sums.groups)))
 	sums.done.Store(true)
 }
 
 // samePage says whether a page is shared with base. The last page of a map
 // may have the same array and be of another length.
 func (s *Snapshot) samePage(base *Snapshot, p int) bool {
-	return p < len(base.homes) && s.homes[p] == base.homes[p] && s.epochPage(p) == base.epochPage(p) &&
-		s.pageLen(p) == base.pageLen(p)
+	return s.homePage(p) == base.homePage(p) && s.epochPage(p) == base.epochPage(p) && s.pageLen(p) == base.pageLen(p)
 }
 
 func appendAll(out []byte, kind byte, parts []Digest) []byte {
@@ -157,15 +156,15 @@ func appendAll(out []byte, kind byte, parts []Digest) []byte {
 }
 
 func (s *Snapshot) sumPage(p int) Digest {
-	var buffer [1 + pageLen*2 + pageLen*8]byte
+	var buffer [1 + pageLen*2 + pageLen*binary.MaxVarintLen64]byte
 	out := append(buffer[:0], digestPage)
 	n := s.pageLen(p)
-	for _, home := range s.homes[p][:n] {
+	for _, home := range s.homePage(p)[:n] {
 		out = binary.LittleEndian.AppendUint16(out, home)
 	}
 	if epochs := s.epochPage(p); epochs != nil {
 		for _, e := range epochs[:n] {
-			out = binary.LittleEndian.AppendUint64(out, uint64(e))
+			out = binary.AppendUvarint(out, uint64(e))
 		}
 	}
 	return sha256.Sum256(out)
@@ -174,7 +173,7 @@ func (s *Snapshot) sumPage(p int) Digest {
 func (s *Snapshot) sumRoot(buckets Digest) Digest {
 	var all []byte
 	all = append(all, digestName...)
-	for _, part := range []Digest{s.sumHeader(), s.sumDictionary(), buckets, s.whitelist.digest, s.sumHolds()} {
+	for _, part := range []Digest{s.sumHeader(), s.sums.dictionary, buckets, s.whitelist.digest, s.sumHolds()} {
 		all = append(all, part[:]...)
 	}
 	return sha256.Sum256(all)

@@ -25,7 +25,7 @@ type Draft struct {
 	Epochs      map[BucketID]Epoch
 
 	shards []Shard   // sorted by name
-	homes  []uint16  // as in Snapshot.homes, in one piece
+	homes  []uint16  // as in Snapshot.groups, in one piece
 	base   *Snapshot // what the draft is an edit of, to share what stays the same; nil for none
 }
 

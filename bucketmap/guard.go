@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
+	"strings"
 )
 
 // Rule names what a refused map breaks, in metrics, acknowledgements and logs.
@@ -97,11 +99,11 @@ func (g Guard) checkDatacenters(next *Snapshot) error {
 	if g.Datacenters == nil {
 		return nil
 	}
-	want := func(dc Datacenter, whom string) error {
+	want := func(dc Datacenter, whom ...string) error {
 		if g.Datacenters[dc] {
 			return nil
 		}
-		return &RefusedError{RuleDatacenter, next.version, fmt.Sprintf("it sends %s to datacenter %q, which is not one that may be used here", whom, dc),
+		return &RefusedError{RuleDatacenter, next.version, fmt.Sprintf("it sends %s to datacenter %q, which is not one that may be used here", strings.Join(whom, " "), dc),
 			fmt.Sprintf("make %s known here (in a proxy's configuration: datacenters.%s, then restart it), or take it out of the map, and publish again", dc, dc)}
 	}
 	if err := want(next.dflt.Datacenter, "who has no home"); err != nil {
@@ -111,7 +113,7 @@ func (g Guard) checkDatacenters(next *Snapshot) error {
 		if next.counts[i+1] == 0 {
 			continue
 		}
-		if err := want(shard.Datacenter, fmt.Sprintf("the buckets of shard %s", shard.Name)); err != nil {
+		if err := want(shard.Datacenter, "the buckets of shard", string(shard.Name)); err != nil {
 			return err
 		}
 	}
@@ -175,18 +177,19 @@ func CheckSuccessor(current, next *Snapshot) error {
 
 // places is where a map's buckets are sent, for comparison.
 type places struct {
+	of      *Snapshot            // nil for a draft
 	page    func(p int) []uint16 // homes of a page, as in Snapshot
+	names   []Datacenter         // as Snapshot.places
 	buckets uint32
-	names   []Datacenter // as Snapshot.places
 }
 
 func (s *Snapshot) asPlaces() places {
-	return places{func(p int) []uint16 {
-		if p < len(s.homes) {
-			return s.homes[p][:s.pageLen(p)]
+	return places{s, func(p int) []uint16 {
+		if page := s.homePage(p); page != nil {
+			return page[:s.pageLen(p)]
 		}
 		return nil
-	}, s.buckets, s.places}
+	}, s.places, s.buckets}
 }
 
 // Relocated compares where two maps send the users of each bucket: to the
@@ -203,33 +206,36 @@ func Relocated(from, to *Snapshot, weight func(BucketID) uint64) (moved, all uin
 	return relocated(was, to.asPlaces(), weight)
 }
 
-// relocated skips shared pages when every home is where it was.
+// relocated skips what is shared when every home is where it was.
 func relocated(from, to places, weight func(BucketID) uint64) (moved, all uint64) {
 	was, now := numbered(from.names, to.names)
-	same := len(was) == len(now)
-	for i := 0; same && i < len(was); i++ {
-		same = was[i] == now[i]
+	same := slices.Equal(was, now)
+	most := max(from.buckets, to.buckets)
+	pages := everyPage(most)
+	if weight == nil {
+		all = uint64(most)
+		if same && from.of != nil && to.of != nil {
+			pages = unshared(from.of, to.of)
+		}
 	}
-	buckets := max(from.buckets, to.buckets)
-	for p := range pagesFor(buckets) {
+	for p := range pages {
 		a, b := from.page(p), to.page(p)
-		shared := same && len(a) == len(b) && len(a) != 0 && &a[0] == &b[0]
-		if shared && weight == nil {
-			all = saturated(all, uint64(len(a)))
+		if weight == nil && same && len(a) == len(b) {
+			moved += movedIn(a, b, was)
 			continue
 		}
 		for i := range max(len(a), len(b)) {
-			w := uint64(1)
-			if weight != nil {
-				w = weight(BucketID(p<<pageBits + i))
-			}
-			all = saturated(all, w)
 			var x, y uint16
 			if i < len(a) {
 				x = a[i]
 			}
 			if i < len(b) {
 				y = b[i]
+			}
+			w := uint64(1)
+			if weight != nil {
+				w = weight(BucketID(p<<pageBits + i))
+				all = saturated(all, w)
 			}
 			if was[x] != now[y] || x != 0 && y == 0 {
 				moved = saturated(moved, w)
@@ -239,20 +245,40 @@ func relocated(from, to places, weight func(BucketID) uint64) (moved, all uint64
 	return moved, all
 }
 
+// movedIn is relocated for a page of two maps with the same datacenters by home.
+func movedIn(from, to []uint16, datacenters []int) (moved uint64) {
+	if &from[0] == &to[0] {
+		return 0
+	}
+	to = to[:len(from)]
+	for i, x := range from {
+		if y := to[i]; x != y && (y == 0 || datacenters[x] != datacenters[y]) {
+			moved++
+		}
+	}
+	return moved
+}
+
 // numbered replaces names by numbers, the same for the same name.
 func numbered(a, b []Datacenter) (x, y []int) {
 	numbers := map[Datacenter]int{}
 	number := func(names []Datacenter) []int {
 		out := make([]int, 0, len(names))
 		for _, dc := range names {
-			if _, ok := numbers[dc]; !ok {
-				numbers[dc] = len(numbers)
+			n, ok := numbers[dc]
+			if !ok {
+				n = len(numbers)
+				numbers[dc] = n
 			}
-			out = append(out, numbers[dc])
+			out = append(out, n)
 		}
 		return out
 	}
-	return number(a), number(b)
+	x = number(a)
+	if slices.Equal(a, b) {
+		return x, x
+	}
+	return x, number(b)
 }
 
 func saturated(a, b uint64) uint64 {
@@ -273,7 +299,7 @@ func (d *Draft) Declare(from *Snapshot) {
 	}
 	to := places{page: func(p int) []uint16 {
 		return d.homes[min(p<<pageBits, len(d.homes)):min((p+1)<<pageBits, len(d.homes))]
-	}, buckets: uint32(len(d.homes)), names: []Datacenter{d.Default.Datacenter}}
+	}, names: []Datacenter{d.Default.Datacenter}, buckets: uint32(len(d.homes))}
 	for _, shard := range d.shards {
 		to.names = append(to.names, shard.Datacenter)
 	}

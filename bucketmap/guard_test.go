@@ -185,3 +185,24 @@ func TestBucketsOfCountsHomes(t *testing.T) {
 		t.Errorf("alpha %d, beta %d, none %d, unknown %d", a, b, none, other)
 	}
 }
+
+// 100 buckets of the largest map on other shards: well under 50 µs.
+func BenchmarkCheck(b *testing.B) {
+	r := rand.New(rand.NewPCG(9, 9))
+	from := timingMap(b, r, true)
+	d := from.Edit()
+	for range 100 {
+		bucket := BucketID(r.Uint32N(BucketsMax))
+		must(b, d.SetHome(bucket, bucket, d.shards[r.IntN(len(d.shards))].Name))
+	}
+	d.Declare(from)
+	to, err := from.Apply(Diff(from, mustSnapshot(b, d)))
+	must(b, err)
+	guard := Guard{Reader: true, MaxChange: 0.05, Datacenters: map[Datacenter]bool{"cloud": true, "legacy": true}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := guard.Check(from, to); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -51,7 +51,7 @@ type Run struct {
 // Snapshot is one version of the map. It is immutable and safe for any number
 // of goroutines. Make one with Draft.Snapshot, Content.Snapshot or Apply.
 //
-// Homes and epochs are in pages that versions share where nothing changed: a
+// Homes and epochs are in groups of pages that versions share where nothing changed: a
 // copy of a whole map of 1,048,576 buckets for a change of one would be 10 MiB.
 type Snapshot struct {
 	version     Version
@@ -59,17 +59,16 @@ type Snapshot struct {
 	buckets     uint32
 	dflt        Default
 	datacenters []Datacenter
-	shards      []Shard            // sorted by name
-	homes       []*[pageLen]uint16 // bucket → index in shards, plus one; 0 is no home; 0 past the last bucket
-	epochs      []*[pageLen]Epoch  // 0 stands for FirstEpoch, nil for a page of it; nil when nothing ever moved
-	counts      []uint32           // buckets by home, as in homes
-	places      []Datacenter       // datacenter by home, as in homes; the default for none
-	routes      routes             // what Decide reads
-	whitelist   *Whitelist         // never nil
-	more        *Whitelist         // of this process; nil for none
-	holds       []Hold             // sorted; those of bucket ranges first
-	rangeHolds  int                // how many of holds are of bucket ranges
-	sums        *digests           // never nil
+	shards      []Shard      // sorted by name
+	groups      []*group     // bucket → home: index in shards, plus one; 0 is no home; 0 past the last bucket. bucket → epoch: 0 stands for FirstEpoch
+	counts      []uint32     // buckets by home, as in groups
+	places      []Datacenter // datacenter by home, as in groups; the default for none
+	routes      routes       // what Decide reads
+	whitelist   *Whitelist   // never nil
+	more        *Whitelist   // of this process; nil for none
+	holds       []Hold       // sorted; those of bucket ranges first
+	rangeHolds  int          // how many of holds are of bucket ranges
+	sums        *digests     // never nil
 }
 
 // Version returns the map's number.
@@ -133,7 +132,8 @@ func (s *Snapshot) Epoch(b BucketID) Epoch {
 // Epochs iterates over the buckets that ever moved, in order.
 func (s *Snapshot) Epochs() iter.Seq2[BucketID, Epoch] {
 	return func(yield func(BucketID, Epoch) bool) {
-		for p, page := range s.epochs {
+		for p := range pagesFor(s.buckets) {
+			page := s.epochPage(p)
 			if page == nil {
 				continue
 			}

@@ -11,6 +11,10 @@ import (
 // NameMax is the longest name of a datacenter, shard or move in bytes.
 const NameMax = 64
 
+// VersionMax is the highest version: twelve digits, so that the names in a
+// history sort by version. A version a second takes 31,000 years to get there.
+const VersionMax Version = 999_999_999_999
+
 // Problem is one thing wrong with a map: the key, what it holds and what it
 // may hold.
 type Problem struct {
@@ -101,9 +105,11 @@ func (s *Snapshot) problems() []Problem {
 	return c.sorted()
 }
 
+func (v Version) valid() bool { return v >= 1 && v <= VersionMax }
+
 func (c *checker) version(v Version) {
-	if v == 0 {
-		c.add("version", "0", "1 or higher")
+	if !v.valid() {
+		c.add("version", fmt.Sprint(v), fmt.Sprintf("1 to %d, one higher than the version in force", VersionMax))
 	}
 }
 

@@ -77,7 +77,7 @@ func run(ctx context.Context, c *config.Config, s surroundings) (err error) {
 		p.id = generationID(c.ID, n)
 	}
 	defer func() {
-		if err := p.source.close(); err != nil { // they end with this process all the same
+		if err := p.closeStore(); err != nil { // they end with this process all the same
 			log.Warn("the store could not be told that this process ends", zap.Error(err))
 		}
 	}()

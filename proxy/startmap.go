@@ -8,7 +8,14 @@ import (
 	"go.uber.org/zap"
 
 	"drover/bucketmap"
+	"drover/proxy/internal/routing"
 )
+
+// closeWaitMax bounds the store's last call.
+const closeWaitMax = 2 * time.Second
+
+// none is the value of a call that has none.
+type none struct{}
 
 // announceWaitMax bounds the calls of the store before the first client.
 const announceWaitMax = 5 * time.Second
@@ -24,14 +31,25 @@ func (p *proxy) startRouting(ctx context.Context) error {
 	return p.startMap(ctx)
 }
 
+// closeStore takes the acknowledgements back, unless the store does not come
+// back: they end with this process all the same.
+func (p *proxy) closeStore() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWaitMax)
+	defer cancel()
+	_, err := routing.Await(ctx, func(context.Context) (none, error) { return none{}, p.source.close() })
+	return err
+}
+
 // startMap puts the first map in force, in this order: (1) the last good one or
 // the store's; (2) the acknowledgement, so that from here on whoever publishes
 // waits for this process too; (3) what was published before that and after (1).
 // Only then may clients be served: a process that serves and is in no
 // publisher's count would go on sending by the old map, for a moment, when all
-// the others hold.
+// the others hold. A store that does not come back is no reason to serve nobody.
 func (p *proxy) startMap(ctx context.Context) error {
-	if err := p.table.Start(ctx); err != nil {
+	err := p.table.Start(ctx)
+	stuck := errors.Is(err, routing.ErrStuck)
+	if err != nil && !stuck {
 		return err
 	}
 	if p.table.Ready() != nil {
@@ -40,13 +58,18 @@ func (p *proxy) startMap(ctx context.Context) error {
 		}
 		return nil
 	}
+	if stuck {
+		p.log.Warn("clients are served by the map in force, before the store has answered; trying again in the background")
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, announceWaitMax)
 	defer cancel()
-	if err := p.source.Ack(ctx, p.table.Acknowledgement()); err != nil {
+	ack := p.table.Acknowledgement()
+	if _, err := routing.Await(ctx, func(ctx context.Context) (none, error) { return none{}, p.source.Ack(ctx, ack) }); err != nil {
 		p.log.Warn("clients are served before the store has this process's acknowledgement; trying again in the background", zap.Error(err))
 		return nil
 	}
-	next, err := p.source.Load(ctx)
+	next, err := routing.Await(ctx, p.source.Load)
 	if errors.Is(err, bucketmap.ErrNoMap) {
 		return nil // the watch says so, if that is wrong
 	}

@@ -196,13 +196,14 @@ type receiving struct {
 
 // Watch is bucketmap.Source's. Maps that are pushed have been offered already:
 // only what is no map is left to be said, and, where there is a store, that is
-// for who pushed it alone.
+// for who pushed it alone. That nothing was pushed yet is no news either, and may
+// be over by the time that it is heard.
 func (r receiving) Watch(ctx context.Context, changed func(*bucketmap.Snapshot, error)) error {
 	if !r.pushed {
 		return r.source.Watch(ctx, changed)
 	}
 	return r.receiver.Watch(ctx, func(_ *bucketmap.Snapshot, err error) {
-		if err != nil {
+		if err != nil && !errors.Is(err, bucketmap.ErrNoMap) {
 			changed(nil, err)
 		}
 	})

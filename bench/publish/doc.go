@@ -15,14 +15,17 @@
 // proxies in it: in a fleet, a proxy applies a version on a machine of its own.
 //
 // The second works in this order: (1) it starts a proxy, the built binary, with
-// a file store and one with Consul; (2) rounds take turns: the same load without
-// a publication, with versions published as fast as the store takes them where
-// no proxy watches, and with those that the proxy watches. Publisher, load and
-// proxy share this machine: the second says what the publisher's work alone
-// costs, the difference from the third is the proxy's;
-// (3) a request's time counts from when it was due, not from when it was sent,
-// so that a proxy that stands still cannot hide it. Any answer but the right
-// one fails the run.
+// a file store and one with Consul, and, each as a process of its own: the
+// applications, the load, a publisher to the proxy, and one to where no proxy
+// watches, which acknowledges itself; (2) rounds take turns: the same load
+// without a publication, with versions published elsewhere, and with versions
+// published to the proxy, each once the one before is acknowledged and no sooner
+// than --every after it; (3) it prints the medians of the rounds. What would be
+// on other machines, publishers and Consul, has a low priority, but shares the
+// processors: the second kind says what their work alone costs, the difference
+// from the third is the proxy's. A request's time counts from when it was due,
+// not from when it was sent, so that a proxy that stands still cannot hide it.
+// Any answer but the right one fails the run.
 //
 // The program never listens but on loopback, and ends what it started.
 package main

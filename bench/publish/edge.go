@@ -26,9 +26,19 @@ const (
 	errorsMax = 20      // lines of the log that are kept for an error
 )
 
-// origin is an application that says its datacenter.
-func origin(dc bucketmap.Datacenter) *httptest.Server {
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, dc) }))
+// addresses are those of the applications.
+type addresses map[bucketmap.Datacenter]string
+
+// origins are applications that say their datacenter, until there are no more
+// questions.
+func origins(in io.Reader, out io.Writer) error {
+	at := addresses{}
+	for _, dc := range []bucketmap.Datacenter{legacy, cloud} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, dc) }))
+		defer s.Close()
+		at[dc] = s.Listener.Addr().String()
+	}
+	return serve(in, out, func(struct{}) (addresses, error) { return at, nil })
 }
 
 // edge is a proxy process.
@@ -51,7 +61,7 @@ func build(ctx context.Context, dir string) (string, error) {
 }
 
 // startEdge starts a proxy with the store that the text says.
-func startEdge(dir, program, store string, origins map[bucketmap.Datacenter]*httptest.Server) (*edge, error) {
+func startEdge(dir, program, store string, apps addresses) (*edge, error) {
 	text := fmt.Sprintf(`listen: "127.0.0.1:0"
 admin: {listen: "127.0.0.1:0"}
 id: bench
@@ -62,7 +72,7 @@ datacenters:
   cloud: {upstreams: [%q]}
 passport: {sample: 0}
 log: {level: info, format: json}
-`, store, filepath.Join(dir, "cache"), origins[legacy].Listener.Addr(), origins[cloud].Listener.Addr())
+`, store, filepath.Join(dir, "cache"), apps[legacy], apps[cloud])
 	config := filepath.Join(dir, "proxy.yaml")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err

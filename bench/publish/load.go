@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,18 +43,68 @@ func staying(snap *bucketmap.Snapshot, free bucketmap.BucketID) []user {
 	return users
 }
 
-// load is requests at a fixed rate.
+// load is requests at a fixed rate. It is a process of its own.
 type load struct {
-	address string
-	rate    int
-	users   []user
-	client  *http.Client
+	Address string `json:"address"`
+	Rate    int    `json:"rate"`
+	Buckets uint32 `json:"buckets"`
+
+	users  []user
+	client *http.Client
+}
+
+// loadBegins and loadEnds are the questions to it; the answer to the second is
+// what was measured.
+const (
+	loadBegins = "begin"
+	loadEnds   = "end"
+)
+
+// loaded is what a load measured.
+type loaded struct {
+	Took figures `json:"took"` // each request
+}
+
+// serve sends requests between a question to begin and one to end.
+func (l *load) serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	first, err := firstMap(l.Buckets)
+	if err != nil {
+		return err
+	}
+	l.users = staying(first, bucketmap.BucketID(l.Buckets/2))
+	transport := &http.Transport{MaxIdleConnsPerHost: workersMax, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	l.client = &http.Client{Transport: transport}
+	end := func() (figures, error) { return nil, errors.New("no load has begun") }
+	defer func() { _, _ = end() }() // whoever asked has gone
+	return serve(in, out, func(question string) (loaded, error) {
+		if question == loadBegins {
+			end = l.begin(ctx)
+			return loaded{}, nil
+		}
+		took, err := end()
+		return loaded{took}, err
+	})
+}
+
+// begin sends requests until the function that it returns is called.
+func (l *load) begin(ctx context.Context) func() (figures, error) {
+	loading, stop := context.WithCancel(ctx)
+	var all figures
+	var err error
+	var group sync.WaitGroup
+	group.Go(func() { all, err = l.run(loading) })
+	return func() (figures, error) {
+		stop()
+		group.Wait()
+		return all, err
+	}
 }
 
 // run sends until ctx ends, and returns how long each took from when it was
 // due, and what failed.
 func (l *load) run(ctx context.Context) (figures, error) {
-	interval := time.Second / time.Duration(l.rate)
+	interval := time.Second / time.Duration(l.Rate)
 	begun := time.Now()
 	var mu sync.Mutex
 	var all figures
@@ -93,7 +144,7 @@ func (l *load) run(ctx context.Context) (figures, error) {
 func (l *load) ask(u user) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestMax)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.address+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.Address+"/", nil)
 	if err != nil {
 		return err
 	}

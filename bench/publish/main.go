@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +38,7 @@ func command() *cobra.Command {
 	flags.BoolVar(&f.spread, "spread", false, "the buckets are anywhere, each to a shard of its own; default: a batch, from anywhere to one shard")
 	flags.StringVar(&f.profile, "profile", "", "write a CPU profile of publisher and proxies to this `file`")
 	root.AddCommand(versionsCommand())
+	root.AddCommand(helperCommands()...)
 	return root
 }
 
@@ -47,11 +50,44 @@ func versionsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&v.rounds, "rounds", 3, "of each kind, for each store")
+	flags.IntVar(&v.rounds, "rounds", 5, "of each kind, for each store")
 	flags.IntVar(&v.count, "versions", 1000, "published in all rounds of a store together")
 	flags.IntVar(&v.rate, "rate", 2000, "requests a second")
 	flags.Uint32Var(&v.buckets, "buckets", 1<<12, "of the map")
-	flags.DurationVar(&v.quiet, "quiet", defaultQuiet, "a round without publications")
+	flags.DurationVar(&v.every, "every", 20*time.Millisecond, "a version at most")
 	flags.StringVar(&v.proxy, "proxy", "", "the proxy's `binary`; default: ./proxy is built")
 	return cmd
+}
+
+const (
+	publisherName = "helper-publisher"
+	loadName      = "helper-load"
+	originsName   = "helper-origins"
+)
+
+// helperCommands are what the program starts itself as.
+func helperCommands() []*cobra.Command {
+	helper := func(name string, run func(cmd *cobra.Command, options []byte) error) *cobra.Command {
+		return &cobra.Command{
+			Use: name + " OPTIONS", Short: "A part of versions, as a process", Args: cobra.ExactArgs(1), Hidden: true,
+			RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, []byte(args[0])) },
+		}
+	}
+	return []*cobra.Command{
+		helper(publisherName, func(cmd *cobra.Command, options []byte) error {
+			var p publisher
+			if err := json.Unmarshal(options, &p); err != nil {
+				return err
+			}
+			return p.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		}),
+		helper(loadName, func(cmd *cobra.Command, options []byte) error {
+			var l load
+			if err := json.Unmarshal(options, &l); err != nil {
+				return err
+			}
+			return l.serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+		}),
+		helper(originsName, func(cmd *cobra.Command, _ []byte) error { return origins(cmd.InOrStdin(), cmd.OutOrStdout()) }),
+	}
 }

@@ -2,17 +2,27 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"drover/bucketmap"
 )
+
+// TestMain is main where the bench starts itself as a helper.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && slices.Contains([]string{publisherName, loadName, originsName}, os.Args[1]) {
+		main()
+		return
+	}
+	m.Run()
+}
 
 func TestAFewProxiesHaveAPublishedMapAndItsFiguresAreCounted(t *testing.T) {
 	f := fanout{proxies: 5, publications: 3, moved: 100, buckets: 1 << 14, spread: true}
@@ -28,7 +38,7 @@ func TestAFewProxiesHaveAPublishedMapAndItsFiguresAreCounted(t *testing.T) {
 }
 
 func TestVersionsArePublishedUnderLoadAndNoRequestFails(t *testing.T) {
-	v := versions{rounds: 2, count: 6, rate: 200, buckets: 1024, quiet: 200 * time.Millisecond}
+	v := versions{rounds: 2, count: 6, rate: 200, buckets: 1024, every: 20 * time.Millisecond}
 	var out bytes.Buffer
 	if err := v.run(t.Context(), &out); err != nil {
 		t.Fatal(err)
@@ -50,8 +60,12 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 	defer server.Close()
 	transport := &http.Transport{MaxIdleConnsPerHost: workersMax}
 	defer transport.CloseIdleConnections()
-	l := &load{address: server.Listener.Addr().String(), rate: 1000, users: []user{{"ann", legacy}}, client: &http.Client{Transport: transport}}
-	all, err := l.during(t.Context(), func(c context.Context) error { return sleep(c, 400*time.Millisecond) })
+	l := &load{Address: server.Listener.Addr().String(), Rate: 1000, users: []user{{"ann", legacy}}, client: &http.Client{Transport: transport}}
+	end := l.begin(t.Context())
+	if err := sleep(t.Context(), 400*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	all, err := end()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +74,11 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 		t.Errorf("half of the requests took up to %s, though most were due while nothing was answered", got)
 	}
 	l.users = []user{{"ann", cloud}}
-	if _, err := l.during(t.Context(), func(c context.Context) error { return sleep(c, 50*time.Millisecond) }); err == nil || !strings.Contains(err.Error(), "want cloud") {
+	end = l.begin(t.Context())
+	if err := sleep(t.Context(), 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := end(); err == nil || !strings.Contains(err.Error(), "want cloud") {
 		t.Errorf("a wrong answer gives %v", err)
 	}
 }

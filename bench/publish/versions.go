@@ -2,47 +2,32 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
-	"drover/bucketmap"
-	"drover/bucketmap/consul"
-	"drover/bucketmap/file"
 	"drover/tools/testservers"
 )
 
-const (
-	defaultQuiet = 3 * time.Second
-	// batch is how many buckets a version moves.
-	batch = 16
-	// lastMax bounds the wait for the last version.
-	lastMax = 30 * time.Second
-)
+// lowPriority is the niceness of what would be on other machines in a fleet.
+const lowPriority = 10
 
 // versions measures requests while versions are published.
 type versions struct {
 	rounds, count, rate int
 	buckets             uint32
-	quiet               time.Duration
+	every               time.Duration
 	proxy               string
 }
 
-// store is one that a proxy watches and the bench publishes to.
-type store interface {
-	bucketmap.Store
-	Close() error
-}
-
 func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
-	if v.rounds < 1 || v.count < v.rounds || v.rate < 1 || v.buckets < 1024 {
-		return errors.New("want a round or more, a version a round or more, a request a second or more, and 1,024 buckets or more")
+	if v.rounds < 1 || v.count < v.rounds || v.rate < 1 || v.buckets < 1024 || v.every <= 0 {
+		return errors.New("want a round or more, a version a round or more, a request a second or more, 1,024 buckets or more, and time between versions")
 	}
 	fleet, err := testservers.New(ctx, testservers.Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
 	if err != nil {
@@ -51,6 +36,9 @@ func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 	defer func() { err = errors.Join(err, fleet.Close()) }()
 	server, err := fleet.Consul(ctx, "versions", testservers.ConsulOptions{})
 	if err != nil {
+		return err
+	}
+	if err := lower(server.PID(), lowPriority); err != nil { // it leads a group, as every test server
 		return err
 	}
 	dir, err := os.MkdirTemp("", "drover-publish-")
@@ -63,179 +51,166 @@ func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
-	origins := map[bucketmap.Datacenter]*httptest.Server{legacy: origin(legacy), cloud: origin(cloud)}
-	for _, o := range origins {
-		defer o.Close()
-	}
-	inFile := place{"file", fmt.Sprintf("dir: %q", filepath.Join(dir, "map")), func(name string) (store, error) {
-		return file.Open(filepath.Join(dir, name), file.Options{})
-	}}
-	inConsul := place{"consul", fmt.Sprintf("store: consul, consul: {address: %q, prefix: map}", server.Addr()), func(name string) (store, error) {
-		return consul.Open(consul.Options{Address: server.Addr(), Prefix: name})
-	}}
-	for _, p := range []place{inFile, inConsul} {
-		if err := v.measure(ctx, out, dir, p, origins); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+	for _, p := range []place{{Store: "file"}, {Store: "consul", Consul: server.Addr()}} {
+		if err := v.measure(ctx, out, dir, p); err != nil {
+			return fmt.Errorf("%s: %w", p.Store, err)
 		}
 	}
 	return nil
 }
 
-// place is where maps can be published: as map, which the proxy watches, and
-// under any other name, where nobody does.
-type place struct {
-	name, config string
-	open         func(name string) (store, error)
-}
-
-// measure takes the rounds of one place.
-func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p place, origins map[bucketmap.Datacenter]*httptest.Server) (err error) {
-	watched, err := v.begin(ctx, p, "map")
+// measure takes the rounds of one store.
+func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p place) (err error) {
+	dir = filepath.Join(dir, "bench-"+p.Store)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	at := func(name string) place {
+		to := p
+		if to.At = name; p.Store == "file" {
+			to.At = filepath.Join(dir, name)
+		}
+		return to
+	}
+	var helpers []*helper
+	defer func() {
+		for _, h := range slices.Backward(helpers) {
+			err = errors.Join(err, h.stop())
+		}
+	}()
+	start := func(niceness int, command string, of any) (*helper, error) {
+		text, err := json.Marshal(of)
+		if err != nil {
+			return nil, err
+		}
+		h, err := startHelper(niceness, command, string(text))
+		if err == nil {
+			helpers = append(helpers, h)
+		}
+		return h, err
+	}
+	apps, err := start(0, originsName, struct{}{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, watched.store.Close()) }()
-	aside, err := v.begin(ctx, p, "aside")
+	origins, err := ask[addresses](ctx, apps, struct{}{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, aside.store.Close()) }()
-	own := filepath.Join(dir, "proxy-"+p.name)
-	if err := os.MkdirAll(own, 0o700); err != nil {
+	watched, err := start(lowPriority, publisherName, publisher{place: at("map"), Buckets: v.buckets})
+	if err != nil {
 		return err
 	}
-	e, err := startEdge(own, v.proxy, p.config, origins)
+	aside, err := start(lowPriority, publisherName, publisher{place: at("aside"), Buckets: v.buckets, Elsewhere: true})
+	if err != nil {
+		return err
+	}
+	e, err := startEdge(dir, v.proxy, at("map").config(), origins)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.stop()) }()
-	if err := awaitVersion(ctx, watched.store, watched.now); err != nil {
+	// Nothing is published yet, but for the first map.
+	for _, h := range []*helper{watched, aside} {
+		if _, err := ask[published](ctx, h, publish{}); err != nil {
+			return err
+		}
+	}
+	requests, err := start(0, loadName, load{Address: e.address, Rate: v.rate, Buckets: v.buckets})
+	if err != nil {
 		return err
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: workersMax, DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	l := &load{address: e.address, rate: v.rate, users: staying(watched.now, watched.free), client: &http.Client{Transport: transport}}
 	kinds := []*kind{
-		{name: "nothing is published", during: func(ctx context.Context, _ int) error { return sleep(ctx, v.quiet) }},
-		{name: "published elsewhere", during: aside.publish},
-		{name: "published to the proxy", during: func(ctx context.Context, n int) error {
-			return errors.Join(watched.publish(ctx, n), awaitVersion(ctx, watched.store, watched.now))
-		}},
+		{name: "nothing is published"},
+		{name: "published elsewhere", by: aside},
+		{name: "published to the proxy", by: watched},
 	}
-	if err := v.takeRounds(ctx, l, kinds); err != nil {
+	if err := v.takeRounds(ctx, requests, kinds, e); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s: %d versions of %d buckets, %d requests a second, none failed\n", p.name, v.count, v.buckets, v.rate)
-	for _, k := range kinds {
-		fmt.Fprintf(out, "  %-22s %5.1f s  %s\n", k.name, k.took.Seconds(), k.figures)
-	}
-	p99 := func(i int) float64 { return float64(kinds[i].figures.at(0.99)) }
-	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", p99(2)/p99(0), p99(2)/p99(1))
+	v.show(out, p.Store, kinds)
 	return nil
 }
 
 // kind is what goes on in a round.
 type kind struct {
-	name    string
-	during  func(ctx context.Context, n int) error
-	figures figures
-	took    time.Duration
+	name   string
+	by     *helper // who publishes; nil for nobody
+	rounds []figures
+	took   time.Duration // of the publications
+	cpu    time.Duration // of the proxy
 }
 
-// takeRounds lets the kinds take turns.
-func (v *versions) takeRounds(ctx context.Context, l *load, kinds []*kind) error {
+// takeRounds lets the kinds take turns. The first round of all is not counted.
+func (v *versions) takeRounds(ctx context.Context, requests *helper, kinds []*kind, e *edge) error {
+	warm := &kind{name: "the load begins"}
+	if err := v.round(ctx, requests, warm, min(v.count, 50), e); err != nil {
+		return err
+	}
 	for round := range v.rounds {
 		n := v.count*(round+1)/v.rounds - v.count*round/v.rounds
-		for _, k := range kinds {
-			begun := time.Now()
-			got, err := l.during(ctx, func(ctx context.Context) error { return k.during(ctx, n) })
-			if err != nil {
-				return fmt.Errorf("while %s: %w", k.name, err)
+		for i := range kinds {
+			// Each kind comes first as often as any.
+			if err := v.round(ctx, requests, kinds[(i+round)%len(kinds)], n, e); err != nil {
+				return err
 			}
-			k.took += time.Since(begun)
-			k.figures = append(k.figures, got...)
 		}
 	}
 	return nil
 }
 
-// publisher publishes one version after the other.
-type publisher struct {
-	store store
-	now   *bucketmap.Snapshot
-	free  bucketmap.BucketID // from here on versions move buckets, below it users are
-}
-
-func (v *versions) begin(ctx context.Context, p place, name string) (*publisher, error) {
-	s, err := p.open(name)
+// round publishes n versions under load, or does nothing for as long.
+func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, e *edge) error {
+	if _, err := ask[loaded](ctx, requests, loadBegins); err != nil {
+		return err
+	}
+	before, err := cpuOf(e.cmd.Process.Pid)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	now, err := firstMap(v.buckets)
-	if err == nil {
-		err = s.Publish(ctx, now, bucketmap.Change{Who: "bench"})
+	var did published
+	if k.by == nil {
+		err = sleep(ctx, time.Duration(n)*v.every)
+	} else {
+		did, err = ask[published](ctx, k.by, publish{n, v.every})
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	after, cpuErr := cpuOf(e.cmd.Process.Pid)
+	got, loadErr := ask[loaded](ctx, requests, loadEnds)
+	if err := errors.Join(err, cpuErr, loadErr); err != nil {
+		return fmt.Errorf("while %s: %w", k.name, err)
 	}
-	return &publisher{s, now, bucketmap.BucketID(v.buckets / 2)}, nil
-}
-
-// publish publishes n versions.
-func (p *publisher) publish(ctx context.Context, n int) error {
-	random := rand.New(rand.NewPCG(uint64(p.now.Version()), 5))
-	for range n {
-		d := p.now.Edit()
-		first := p.free + bucketmap.BucketID(random.Uint32N(p.now.Buckets()-uint32(p.free)-batch))
-		if err := d.SetHome(first, first+batch-1, shardName(random.IntN(shards))); err != nil {
-			return err
-		}
-		d.Declare(p.now)
-		next, err := d.Snapshot()
-		if err != nil {
-			return err
-		}
-		if err := p.store.Publish(ctx, next, bucketmap.Change{Who: "bench"}); err != nil {
-			return err
-		}
-		p.now = next
-	}
+	k.took += did.Took
+	k.cpu += after - before
+	k.rounds = append(k.rounds, got.Took)
 	return nil
 }
 
-// during sends requests for as long as what takes.
-func (l *load) during(ctx context.Context, what func(context.Context) error) (figures, error) {
-	loading, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- what(ctx)
-		stop()
-	}()
-	all, err := l.run(loading)
-	return all, errors.Join(err, <-ended)
+// show prints medians of rounds: one in which something else took the
+// processors changes nothing.
+func (v *versions) show(out io.Writer, name string, kinds []*kind) {
+	fmt.Fprintf(out, "%s: %d versions of %d buckets in %d rounds of each kind, %d requests a second, none failed\n",
+		name, v.count, v.buckets, v.rounds, v.rate)
+	p99s := make([]float64, len(kinds))
+	for i, k := range kinds {
+		p50, p99 := k.each(0.50), k.each(0.99)
+		p99s[i] = float64(p99.at(0.5))
+		rate := ""
+		if k.by != nil {
+			rate = fmt.Sprintf("%.1f versions a second, ", float64(v.count)/k.took.Seconds())
+		}
+		fmt.Fprintf(out, "  %-22s p50 %.2f ms  p99 %.2f ms (rounds %.2f to %.2f)  max %s  %sproxy CPU %s\n",
+			k.name, inMs(p50.at(0.5)), inMs(p99.at(0.5)), inMs(p99.at(0)), inMs(p99.at(1)), ms(k.each(1).at(1)), rate, ms(k.cpu))
+	}
+	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", p99s[2]/p99s[0], p99s[2]/p99s[1])
 }
 
-// awaitVersion waits until the proxy runs the map.
-func awaitVersion(ctx context.Context, s store, snap *bucketmap.Snapshot) error {
-	ctx, cancel := context.WithTimeout(ctx, lastMax)
-	defer cancel()
-	var last []bucketmap.Ack
-	err := s.WatchAcks(ctx, func(acks []bucketmap.Ack) bool {
-		last = acks
-		return len(acks) != 1 || acks[0].Digest != snap.Digest()
-	})
-	if err != nil {
-		return fmt.Errorf("the proxy does not run version %d: %w; it says %+v", snap.Version(), err, last)
-	}
-	return nil
-}
+func inMs(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// each returns one figure of each round.
+func (k *kind) each(share float64) figures {
+	var all figures
+	for _, r := range k.rounds {
+		all = append(all, r.at(share))
 	}
+	return all
 }

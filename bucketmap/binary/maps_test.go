@@ -74,7 +74,7 @@ func (m maps) any(t testing.TB, bucketsMax int) *bucketmap.Snapshot {
 		}
 		return home
 	}, m.users(m.IntN(60))...)
-	c.Version, c.Moved = 1+bucketmap.Version(m.Uint64()>>m.IntN(64)>>1), m.Uint64()>>m.IntN(64)
+	c.Version, c.Moved = 1+bucketmap.Version(m.Uint64()>>m.IntN(64))%bucketmap.VersionMax, m.Uint64()>>m.IntN(64)
 	if m.IntN(3) == 0 {
 		c.Default = bucketmap.Default{Datacenter: "cloud"}
 	} else if m.IntN(2) == 0 {

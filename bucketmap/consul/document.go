@@ -32,8 +32,6 @@ const (
 	chunksMax = 256
 	// whoMax and whyMax bound a record, whose every byte JSON may make six: 26 KiB.
 	whoMax, whyMax = 256, 4 << 10
-	// versionMax keeps the names in the history of one length.
-	versionMax = 999_999_999_999
 )
 
 // document is the pointer, and a record of the history.
@@ -100,8 +98,8 @@ func (d *document) check() error {
 	switch {
 	case d.Format != documentFormat:
 		return fmt.Errorf("format %d: want %d", d.Format, documentFormat)
-	case d.Version < 1 || d.Version > versionMax:
-		return fmt.Errorf("version %d: want 1 to %d", d.Version, uint64(versionMax))
+	case d.Version < 1 || d.Version > bucketmap.VersionMax:
+		return fmt.Errorf("version %d: want 1 to %d", d.Version, bucketmap.VersionMax)
 	case d.ID == "":
 		return errors.New("no id of the publication")
 	case b.Version < 1 || b.Version > d.Version || d.Version-b.Version >= deltasMax || d.Deltas != int(d.Version-b.Version):

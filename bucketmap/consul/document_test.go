@@ -17,8 +17,8 @@ import (
 // largest is a document with everything as long as it can be.
 func largest() *document {
 	d := &document{
-		Format: documentFormat, Version: versionMax, ID: rand.Text(), Deltas: deltasMax - 1, Delta: make([]byte, deltaMax),
-		Base: base{Version: versionMax - deltasMax + 1, Size: chunksMax * chunkSize, Signer: strings.Repeat("A", 44)},
+		Format: documentFormat, Version: bucketmap.VersionMax, ID: rand.Text(), Deltas: deltasMax - 1, Delta: make([]byte, deltaMax),
+		Base: base{Version: bucketmap.VersionMax - deltasMax + 1, Size: chunksMax * chunkSize, Signer: strings.Repeat("A", 44)},
 		Who:  strings.Repeat("\x01", whoMax), Why: strings.Repeat("\x01", whyMax), When: time.Now().UTC(),
 	}
 	for range chunksMax {
@@ -33,7 +33,7 @@ func TestLargestPointerAndRecordFitIntoOneTransaction(t *testing.T) {
 	must(t, err)
 	done, response, err := s.transact(context.Background(), api.TxnOps{
 		{KV: &api.KVTxnOp{Verb: api.KVCAS, Key: s.pointerKey(), Value: text}},
-		{KV: &api.KVTxnOp{Verb: api.KVCAS, Key: s.historyKey(versionMax), Value: text}},
+		{KV: &api.KVTxnOp{Verb: api.KVCAS, Key: s.historyKey(bucketmap.VersionMax), Value: text}},
 	})
 	if err != nil || !done {
 		t.Fatalf("%d bytes: %v, %v", len(text), response, err)

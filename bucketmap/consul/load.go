@@ -188,7 +188,7 @@ func (s *Store) At(ctx context.Context, version bucketmap.Version) (*bucketmap.S
 	}
 	defer end()
 	var d *document
-	if version >= 1 && version <= versionMax {
+	if version >= 1 && version <= bucketmap.VersionMax {
 		// Consistently: an old leader may not know that it is in force.
 		var pair *api.KVPair
 		if pair, err = s.getConsistent(bounded, s.historyKey(version)); err == nil && pair != nil {

@@ -66,9 +66,6 @@ func (p *publication) run(ctx context.Context) error {
 	if len(p.change.Who) > whoMax || len(p.change.Why) > whyMax {
 		return fmt.Errorf("%w: who of %d bytes and why of %d: want %d and %d at most", errBadChange, len(p.change.Who), len(p.change.Why), whoMax, whyMax)
 	}
-	if p.next.Version() > versionMax {
-		return fmt.Errorf("%w: version %d is not the next: %w", errBadChange, p.next.Version(), bucketmap.ErrConflict)
-	}
 	if err := p.look(ctx); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"drover/bucketmap"
+	"drover/bucketmap/file/regular"
 )
 
 const (
@@ -53,6 +54,9 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 	data, err := json.Marshal(ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason})
 	if err != nil {
 		return fmt.Errorf("acknowledge the map: %w", err)
+	}
+	if len(data) >= documentBytesMax {
+		return fmt.Errorf("acknowledge the map: %d bytes, and nobody reads more than %d; shorten the reason", len(data)+1, documentBytesMax)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -93,7 +97,7 @@ func (s *Store) live(ctx context.Context, proxy string) error {
 	// the removal of .json for a live proxy with its dead predecessor's word,
 	// and nobody removes a .live file that is being locked.
 	return s.locked(ctx, s.proxiesLock(), false, func() error {
-		lock := flock.New(s.livePath(proxy), flock.SetPermissions(s.fileMode))
+		lock := flock.New(s.livePath(proxy), flock.SetPermissions(s.fileMode), flock.SetFlag(os.O_RDONLY|os.O_CREATE|noWait))
 		got, err := lock.TryLock()
 		if err != nil {
 			return errors.Join(err, lock.Close())
@@ -182,7 +186,7 @@ func (s *Store) lookAtProxies() (acks []bucketmap.Ack, dead []string, err error)
 
 // isAlive says whether somebody holds the .live file.
 func (s *Store) isAlive(proxy string) (bool, error) {
-	probe := flock.New(s.livePath(proxy), flock.SetFlag(os.O_RDONLY))
+	probe := flock.New(s.livePath(proxy), flock.SetFlag(os.O_RDONLY|noWait))
 	got, err := probe.TryRLock()
 	err = errors.Join(err, probe.Close())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -192,7 +196,7 @@ func (s *Store) isAlive(proxy string) (bool, error) {
 }
 
 func (s *Store) readAck(proxy string) (bucketmap.Ack, error) {
-	data, err := os.ReadFile(s.ackPath(proxy))
+	data, err := regular.Read(s.ackPath(proxy), documentBytesMax)
 	if err != nil {
 		return bucketmap.Ack{}, err
 	}

@@ -46,6 +46,10 @@
 // of one group, make the folder setgid and writable for the group:
 // chmod 2775. Readers need write permission in proxies/ alone.
 //
+// What is no regular file in a file's place, a pipe or a device, and a file
+// larger than any that this package writes, is refused without being opened or
+// read: see package regular.
+//
 // The package never writes outside the folder, never writes a file of the
 // folder in place, and never removes the map.
 //

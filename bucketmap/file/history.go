@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"drover/bucketmap"
+	"drover/bucketmap/file/regular"
 	"drover/bucketmap/yaml"
 )
 
@@ -26,6 +28,9 @@ const (
 	finalSuffix   = ".json"
 	pendingSuffix = ".pending"
 )
+
+// versionDigits are those of bucketmap.VersionMax.
+const versionDigits = 12
 
 // record is a bucketmap.Record on disk.
 type record struct {
@@ -42,12 +47,12 @@ func (s *Store) historyDir() string { return filepath.Join(s.dir, historyName) }
 
 // historyPath pads the version, so that a listing is in order.
 func (s *Store) historyPath(version bucketmap.Version, suffix string) string {
-	return filepath.Join(s.historyDir(), fmt.Sprintf("%012d%s", version, suffix))
+	return filepath.Join(s.historyDir(), fmt.Sprintf("%0*d%s", versionDigits, version, suffix))
 }
 
 // finals returns the versions with a final record, in order.
 func (s *Store) finals() ([]bucketmap.Version, error) {
-	dir, err := os.Open(s.historyDir())
+	dir, err := os.OpenFile(s.historyDir(), os.O_RDONLY|syscall.O_DIRECTORY, 0) // which waits for nothing
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -64,7 +69,9 @@ func (s *Store) finals() ([]bucketmap.Version, error) {
 		if !ok {
 			continue
 		}
-		if v, err := strconv.ParseUint(digits, 10, 64); err == nil {
+		v, err := strconv.ParseUint(digits, 10, 64)
+		// A name that historyPath does not give is no version's.
+		if err == nil && len(digits) == versionDigits && v >= 1 {
 			versions = append(versions, bucketmap.Version(v))
 		}
 	}
@@ -88,7 +95,7 @@ func (s *Store) hasPending(version bucketmap.Version) bool {
 // historyHas says whether the history's content of the version is this map.
 // Comments do not count.
 func (s *Store) historyHas(snapshot *bucketmap.Snapshot, data []byte) (bool, error) {
-	kept, err := os.ReadFile(s.historyPath(snapshot.Version(), contentSuffix))
+	kept, err := regular.Read(s.historyPath(snapshot.Version(), contentSuffix), mapBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -107,6 +114,9 @@ func (s *Store) writePending(prefix string, r bucketmap.Record, data []byte) err
 	line, err := json.Marshal(record{r.Version, r.Who, r.Why, r.When, r.Digest})
 	if err != nil {
 		return err
+	}
+	if len(line) >= documentBytesMax {
+		return fmt.Errorf("a record of %d bytes, and nobody reads more than %d; shorten who and why", len(line)+1, documentBytesMax)
 	}
 	if err := replace(s.sys, prefix+"content", s.historyPath(r.Version, contentSuffix), data, s.fileMode, true); err != nil {
 		return err
@@ -195,7 +205,7 @@ func (s *Store) history() ([]bucketmap.Record, error) {
 
 func (s *Store) readRecord(version bucketmap.Version, suffix string) (bucketmap.Record, error) {
 	path := s.historyPath(version, suffix)
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, documentBytesMax)
 	if err != nil {
 		return bucketmap.Record{}, err
 	}
@@ -227,7 +237,7 @@ func (s *Store) At(ctx context.Context, version bucketmap.Version) (*bucketmap.S
 		return nil, err
 	}
 	path := s.historyPath(version, contentSuffix)
-	data, err := os.ReadFile(path)
+	data, err := regular.Read(path, mapBytesMax)
 	if err != nil {
 		return nil, fmt.Errorf("version %d of the map: %w", version, err)
 	}

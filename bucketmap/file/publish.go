@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"drover/bucketmap"
+	"drover/bucketmap/file/regular"
 	"drover/bucketmap/yaml"
 )
 
@@ -20,6 +20,10 @@ func (s *Store) Publish(ctx context.Context, next *bucketmap.Snapshot, change bu
 	data, err := yaml.Encode(next)
 	if err != nil {
 		return err
+	}
+	if len(data) > mapBytesMax {
+		return fmt.Errorf("publish version %d: %d bytes in YAML, and nobody reads more than %d; use the consul or the push store for a map of that size",
+			next.Version(), len(data), mapBytesMax)
 	}
 	err = s.locked(ctx, filepath.Join(s.dir, lockName), false, func() error {
 		if err := ctx.Err(); err != nil {
@@ -77,7 +81,7 @@ func (s *Store) commit(next *bucketmap.Snapshot, data []byte) error {
 	if err != nil {
 		// A rename can have been done though its answer was lost, on a network
 		// file system.
-		now, readErr := os.ReadFile(s.mapPath())
+		now, readErr := regular.Read(s.mapPath(), mapBytesMax)
 		if readErr != nil || !bytes.Equal(now, data) {
 			return err
 		}

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"drover/bucketmap"
+	"drover/bucketmap/file/regular"
 	"drover/bucketmap/yaml"
 )
 
@@ -26,6 +28,16 @@ const (
 	// lockRetry is how often a lock that somebody holds is tried again: a
 	// publication takes a few milliseconds.
 	lockRetry = 2 * time.Millisecond
+
+	// mapBytesMax bounds a map's file: the most that package yaml reads.
+	mapBytesMax = 64 << 20
+	// documentBytesMax bounds a record of the history and an acknowledgement.
+	// Who, why and a reason are a person's or a proxy's sentence each.
+	documentBytesMax = 1 << 20
+
+	// noWait opens a lock file that somebody has replaced by a pipe without
+	// waiting for a writer.
+	noWait = syscall.O_NONBLOCK
 )
 
 var (
@@ -179,7 +191,7 @@ type content struct {
 
 func (s *Store) read() content {
 	c := content{path: s.mapPath()}
-	c.data, c.err = os.ReadFile(c.path)
+	c.data, c.err = regular.Read(c.path, mapBytesMax)
 	if errors.Is(c.err, fs.ErrNotExist) {
 		highest, err := s.highestFinal()
 		switch {
@@ -217,11 +229,11 @@ func (c content) decode() (*bucketmap.Snapshot, error) {
 func (s *Store) locked(ctx context.Context, path string, shared bool, f func() error) (err error) {
 	wait, cancel := context.WithTimeout(ctx, s.options.LockWait)
 	defer cancel()
-	lock := flock.New(path, flock.SetPermissions(s.fileMode))
+	lock := flock.New(path, flock.SetPermissions(s.fileMode), flock.SetFlag(os.O_RDONLY|os.O_CREATE|noWait))
 	try := lock.TryLockContext
 	if shared {
 		// A reader may not be allowed to make files.
-		lock = flock.New(path, flock.SetFlag(os.O_RDONLY))
+		lock = flock.New(path, flock.SetFlag(os.O_RDONLY|noWait))
 		try = lock.TryRLockContext
 	}
 	if _, err := try(wait, lockRetry); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"drover/bucketmap"
+	"drover/bucketmap/file/regular"
 )
 
 // settleTries bounds the wait for a file that never stays the same: it is
@@ -126,7 +127,7 @@ func (w *mapWatch) report(key [sha256.Size]byte, now content) {
 // isPublished says whether a publisher wrote this content: then it is
 // complete, because a publisher writes it into the history before.
 func (s *Store) isPublished(version bucketmap.Version, data []byte) bool {
-	kept, err := os.ReadFile(s.historyPath(version, contentSuffix))
+	kept, err := regular.Read(s.historyPath(version, contentSuffix), mapBytesMax)
 	return err == nil && bytes.Equal(kept, data)
 }
 

@@ -187,7 +187,7 @@ func compareAndSwap(t *testing.T, ctx context.Context, p place) {
 	wantError(t, p.one.Publish(ctx, snapshot(t, d), bucketmap.Change{}), bucketmap.ErrConflict)
 	publish(t, ctx, p.one, first, "first")
 	second := publish(t, ctx, p.two, rich(t, first), "second")
-	for _, version := range []bucketmap.Version{1, 2, 4, 1 << 40} {
+	for _, version := range []bucketmap.Version{1, 2, 4, bucketmap.VersionMax} {
 		d := first.Edit()
 		d.Version = version
 		wantError(t, p.one.Publish(ctx, snapshot(t, d), bucketmap.Change{}), bucketmap.ErrConflict)

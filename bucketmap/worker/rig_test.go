@@ -200,7 +200,7 @@ func told(s *bucketmap.Snapshot, user string, d bucketmap.Decision) string {
 func halves(t testing.TB, edit func(*bucketmap.Draft)) *bucketmap.Snapshot {
 	t.Helper()
 	d := bucketmap.NewDraft(16)
-	d.Version = 1<<64 - 1
+	d.Version = bucketmap.VersionMax
 	d.Default = bucketmap.Default{Auto: true, Source: "legacy", Target: "cloud", Datacenter: "legacy"}
 	must(t, d.PutShard(bucketmap.Shard{Name: "alpha", Datacenter: "legacy"}))
 	must(t, d.PutShard(bucketmap.Shard{Name: "beta", Datacenter: "cloud"}))

@@ -74,7 +74,7 @@ func TestMisdirectedRequestGoesToTheOtherPlaceOnce(t *testing.T) {
 	user := userOf(s, at("cloud"))
 	bucket := strconv.Itoa(int(s.Decide([]byte(user)).Bucket))
 	rerouted := func(datacenter string) string {
-		return datacenter + " failover user=" + strconv.Quote(user) + " bucket=" + bucket + " version=18446744073709551615"
+		return datacenter + " failover user=" + strconv.Quote(user) + " bucket=" + bucket + " version=999999999999"
 	}
 	small, large := strings.Repeat("s", 64<<10), strings.Repeat("l", 64<<10+1)
 	for _, c := range []struct {

@@ -16,6 +16,16 @@ import (
 // input's length and the bucket count. The error is a *bucketmap.InvalidError
 // where the document says something wrong, every problem with its line.
 func Decode(data []byte) (*bucketmap.Snapshot, error) {
+	if len(data) <= inputMax {
+		if snapshot, ok := decodeOwn(data); ok {
+			return snapshot, nil
+		}
+	}
+	return decodeAny(data)
+}
+
+// decodeAny reads a document in whatever layout, through the library.
+func decodeAny(data []byte) (*bucketmap.Snapshot, error) {
 	root, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("map in YAML: %w", err)

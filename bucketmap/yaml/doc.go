@@ -22,7 +22,9 @@
 // user id that is not printable UTF-8, or that begins with "hex:", is "hex:"
 // and its bytes in hexadecimal.
 //
-// Decode works in this order: (1) bounds: length, UTF-8, no control
+// Decode first tries what Encode writes, to the byte: a proxy reads that while
+// it serves requests, a version after the other. A document that is anything
+// else is read in this order: (1) bounds: length, UTF-8, no control
 // characters, no directives, how many values there can be; (2) the library's
 // tree, from which mappings, sequences and scalars of one line are admitted,
 // nested as deep as a map is and no deeper, and no anchors, aliases, tags,

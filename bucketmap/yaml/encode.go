@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"drover/bucketmap"
@@ -70,6 +72,20 @@ func (e epochs) MarshalJSON() ([]byte, error) {
 }
 
 func newDocument(s *bucketmap.Snapshot) *document {
+	d := small(s)
+	for _, sh := range s.Shards() {
+		d.Shards[string(sh.Name)] = shard{sh.Datacenter, sh.Epoch}
+	}
+	for r := range s.Runs() {
+		if r.Shard != "" {
+			d.Homes[string(r.Shard)] = append(d.Homes[string(r.Shard)], bucketmap.RangeText(r.First, r.Last))
+		}
+	}
+	return d
+}
+
+// small is the document but for shards and homes, which are most of it.
+func small(s *bucketmap.Snapshot) *document {
 	d := &document{
 		Version:     s.Version(),
 		Moved:       s.Moved(),
@@ -83,14 +99,6 @@ func newDocument(s *bucketmap.Snapshot) *document {
 	d.Default = dflt{Mode: "pinned", Datacenter: def.Datacenter}
 	if def.Auto {
 		d.Default = dflt{"auto", def.Source, def.Target, def.Datacenter}
-	}
-	for _, sh := range s.Shards() {
-		d.Shards[string(sh.Name)] = shard{sh.Datacenter, sh.Epoch}
-	}
-	for r := range s.Runs() {
-		if r.Shard != "" {
-			d.Homes[string(r.Shard)] = append(d.Homes[string(r.Shard)], bucketmap.RangeText(r.First, r.Last))
-		}
 	}
 	for id, dc := range s.Whitelist() {
 		d.Whitelist[string(dc)] = append(d.Whitelist[string(dc)], bucketmap.UserID(id).String())
@@ -126,47 +134,56 @@ func EncodeJSON(s *bucketmap.Snapshot) ([]byte, error) {
 
 // Encode returns the map as YAML. The same map gives the same bytes.
 func Encode(s *bucketmap.Snapshot) ([]byte, error) {
-	d := newDocument(s)
 	var w writer
-	fmt.Fprintf(&w, "version: %d\n", d.Version)
+	w.document(s)
+	return w.out.Bytes(), nil
+}
+
+// encodesTo says whether data is what Encode returns.
+func encodesTo(s *bucketmap.Snapshot, data []byte) bool {
+	w := writer{comparing: true, want: data}
+	w.document(s)
+	return !w.differs && len(w.want) == 0
+}
+
+func (w *writer) document(s *bucketmap.Snapshot) {
+	d := small(s)
+	fmt.Fprintf(w, "version: %d\n", d.Version)
 	if d.Moved != 0 {
-		fmt.Fprintf(&w, "moved: %d\n", d.Moved)
+		fmt.Fprintf(w, "moved: %d\n", d.Moved)
 	}
-	fmt.Fprintf(&w, "buckets: %d\n", d.Buckets)
+	fmt.Fprintf(w, "buckets: %d\n", d.Buckets)
 	if d.Default.Mode == "auto" {
-		fmt.Fprintf(&w, "default: {mode: auto, source: %s, target: %s, datacenter: %s}\n",
+		fmt.Fprintf(w, "default: {mode: auto, source: %s, target: %s, datacenter: %s}\n",
 			scalar(string(d.Default.Source)), scalar(string(d.Default.Target)), scalar(string(d.Default.Datacenter)))
 	} else {
-		fmt.Fprintf(&w, "default: {mode: pinned, datacenter: %s}\n", scalar(string(d.Default.Datacenter)))
+		fmt.Fprintf(w, "default: {mode: pinned, datacenter: %s}\n", scalar(string(d.Default.Datacenter)))
 	}
-	names := make([]string, 0, len(d.Datacenters))
+	var names list
 	for _, dc := range d.Datacenters {
-		names = append(names, scalar(string(dc)))
+		names.text = append(names.text, scalar(string(dc))...)
+		names.end()
 	}
-	w.flow("datacenters: ", '[', names, ']', "")
-	w.section("shards", len(d.Shards))
-	for _, name := range slices.Sorted(maps.Keys(d.Shards)) {
-		sh := d.Shards[name]
-		fmt.Fprintf(&w, "  %s: {datacenter: %s, epoch: %d}\n", scalar(name), scalar(string(sh.Datacenter)), sh.Epoch)
+	w.flow("datacenters: ", "[", &names, "]", "")
+	content := s.Content()
+	w.section("shards", len(content.Shards))
+	for _, sh := range content.Shards {
+		fmt.Fprintf(w, "  %s: {datacenter: %s, epoch: %d}\n", scalar(string(sh.Name)), scalar(string(sh.Datacenter)), sh.Epoch)
 	}
-	w.section("homes", len(d.Homes))
-	for _, name := range slices.Sorted(maps.Keys(d.Homes)) {
-		ranges := make([]string, 0, len(d.Homes[name]))
-		for _, r := range d.Homes[name] {
-			ranges = append(ranges, `"`+r+`"`)
-		}
-		w.flow("  "+scalar(name)+": ", '[', ranges, ']', "  ")
-	}
+	w.homes(content)
 	w.section("whitelist", len(d.Whitelist))
 	for _, dc := range slices.Sorted(maps.Keys(d.Whitelist)) {
 		w.users(dc, d.Whitelist[dc])
 	}
 	if len(d.Epochs) != 0 {
-		runs := make([]string, 0, len(d.Epochs))
+		var runs list
 		for _, r := range d.Epochs {
-			runs = append(runs, fmt.Sprintf("%q: %d", bucketmap.RangeText(r.first, r.last), r.epoch))
+			runs.span(r.first, r.last)
+			runs.text = append(runs.text, ": "...)
+			runs.text = strconv.AppendUint(runs.text, uint64(r.epoch), 10)
+			runs.end()
 		}
-		w.flow("epochs: ", '{', runs, '}', "")
+		w.flow("epochs: ", "{", &runs, "}", "")
 	}
 	w.section("holds", len(d.Holds))
 	for _, h := range d.Holds {
@@ -174,12 +191,37 @@ func Encode(s *bucketmap.Snapshot) ([]byte, error) {
 		if h.Shard != "" {
 			place = "shard: " + scalar(h.Shard)
 		}
-		fmt.Fprintf(&w, "  - {%s, move: %s, until: %s}\n", place, scalar(string(h.Move)), h.Until)
+		fmt.Fprintf(w, "  - {%s, move: %s, until: %s}\n", place, scalar(string(h.Move)), h.Until)
 	}
-	return w.Bytes(), nil
 }
 
-type writer struct{ bytes.Buffer }
+// writer keeps what is written, or compares it.
+type writer struct {
+	out       bytes.Buffer
+	comparing bool
+	want      []byte // of comparing: what is to come
+	differs   bool
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if !w.comparing {
+		return w.out.Write(p)
+	}
+	rest, same := bytes.CutPrefix(w.want, p)
+	w.want, w.differs = rest, w.differs || !same
+	return len(p), nil
+}
+
+func (w *writer) WriteString(text string) {
+	if w.comparing {
+		same := len(w.want) >= len(text) && string(w.want[:len(text)]) == text
+		if w.differs = w.differs || !same; same {
+			w.want = w.want[len(text):]
+		}
+		return
+	}
+	w.out.WriteString(text)
+}
 
 func (w *writer) section(name string, entries int) {
 	if entries != 0 {
@@ -187,37 +229,115 @@ func (w *writer) section(name string, entries int) {
 	}
 }
 
+// run is a range of buckets of one shard.
+type run struct {
+	first, last bucketmap.BucketID
+	home        uint16 // as in bucketmap.Content
+}
+
+// runs are the longest that there are, without those of no home.
+func runs(homes []uint16) iter.Seq[run] {
+	return func(yield func(run) bool) {
+		for first := 0; first < len(homes); {
+			home, end := homes[first], first+1
+			for end < len(homes) && homes[end] == home {
+				end++
+			}
+			if home != 0 && !yield(run{bucketmap.BucketID(first), bucketmap.BucketID(end - 1), home}) {
+				return
+			}
+			first = end
+		}
+	}
+}
+
+// homes writes each shard's ranges. A map has very many of them, so they are
+// put in order by counting.
+func (w *writer) homes(c bucketmap.Content) {
+	begins := make([]int, len(c.Shards)+2) // of each home, in order
+	for r := range runs(c.Homes) {
+		begins[r.home+1]++
+	}
+	for home := 1; home < len(begins); home++ {
+		begins[home] += begins[home-1]
+	}
+	inOrder, next := make([]run, begins[len(begins)-1]), slices.Clone(begins)
+	for r := range runs(c.Homes) {
+		inOrder[next[r.home]] = r
+		next[r.home]++
+	}
+	w.section("homes", len(inOrder))
+	if !w.comparing {
+		w.out.Grow(len(inOrder) * len(`"1048575", `))
+	}
+	var items list
+	for i, s := range c.Shards {
+		own := inOrder[begins[i+1]:begins[i+2]]
+		if len(own) == 0 {
+			continue
+		}
+		items.text, items.ends = items.text[:0], items.ends[:0]
+		for _, r := range own {
+			items.span(r.first, r.last)
+			items.end()
+		}
+		w.flow("  "+scalar(string(s.Name))+": ", "[", &items, "]", "  ")
+	}
+}
+
+// list is the items of a flow, one after the other.
+type list struct {
+	text []byte
+	ends []int
+}
+
+// end ends an item.
+func (l *list) end() { l.ends = append(l.ends, len(l.text)) }
+
+// span is bucketmap.RangeText in quotes.
+func (l *list) span(first, last bucketmap.BucketID) {
+	l.text = strconv.AppendUint(append(l.text, '"'), uint64(first), 10)
+	if first != last {
+		l.text = strconv.AppendUint(append(l.text, '-'), uint64(last), 10)
+	}
+	l.text = append(l.text, '"')
+}
+
 // flow writes a short list on one line, and a long one on as many as it
 // needs.
-func (w *writer) flow(key string, open byte, items []string, shut byte, indent string) {
-	line := strings.Join(items, ", ")
+func (w *writer) flow(key string, open string, items *list, shut string, indent string) {
 	w.WriteString(key)
-	w.WriteByte(open)
-	if len(key)+len(line)+2 <= widthMax {
-		w.WriteString(line)
-		w.WriteByte(shut)
-		w.WriteByte('\n')
-		return
-	}
+	w.WriteString(open)
+	const comma = len(", ")
+	oneLine := len(key)+len(items.text)+comma*max(0, len(items.ends)-1)+2 <= widthMax
 	column := widthMax // so that the first item begins a line
-	for i, item := range items {
-		if column+len(item)+2 > widthMax {
-			w.WriteString("\n  " + indent)
-			column = len(indent) + 2
-		} else {
-			w.WriteByte(' ')
+	begin := 0
+	for i, end := range items.ends {
+		item := items.text[begin:end]
+		begin = end
+		switch {
+		case oneLine && i == 0:
+		case oneLine, column+len(item)+comma <= widthMax:
+			w.WriteString(" ")
 			column++
+		default:
+			w.WriteString("\n  ")
+			w.WriteString(indent)
+			column = len(indent) + 2
 		}
-		w.WriteString(item)
+		_, _ = w.Write(item) // into memory
 		column += len(item)
-		if i != len(items)-1 {
-			w.WriteByte(',')
+		if i != len(items.ends)-1 {
+			w.WriteString(",")
 			column++
 		}
 	}
-	w.WriteString("\n" + indent)
-	w.WriteByte(shut)
-	w.WriteByte('\n')
+	if !oneLine {
+		w.WriteString("\n")
+		w.WriteString(indent)
+	}
+	w.WriteString(shut)
+	w.WriteString("\n")
 }
 
 // users writes one id a line where they do not fit on one: a line more or
@@ -249,7 +369,7 @@ func scalar(text string) string {
 	if isPlain(text) && !slices.Contains(words, strings.ToLower(text)) {
 		return text
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(text, `\`, `\\`), `"`, `\"`) + `"`
 }
 
 func isPlain(text string) bool {

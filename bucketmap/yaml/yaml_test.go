@@ -366,6 +366,7 @@ func FuzzDecode(f *testing.F) {
 	if golden, err := os.ReadFile("testdata/example.yaml"); err == nil {
 		f.Add(golden)
 	}
+	f.Add([]byte(mustEncode(f, withUsers(f, "a", "\xff", `\"`, "true"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := Decode(data)
 		if err != nil {
@@ -375,6 +376,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		checkRoundTrip(t, s)
+		checkBothReadTheSame(t, data)
 		text := mustEncode(t, s)
 		if again := mustEncode(t, mustDecode(t, text)); again != text {
 			t.Fatalf("not stable:\n%s\n%s", text, again)

@@ -157,6 +157,8 @@ func wrongSuccessors() []fault {
 	return []fault{
 		edited("version 0", "version: 4", "version: 0"),
 		edited("version -1", "version: 4", "version: -1"),
+		edited("a version of thirteen digits", "version: 4", "version: 1000000000000"),
+		edited("version 2^64-1", "version: 4", "version: 18446744073709551615"),
 		edited("version 2^64", "version: 4", "version: 18446744073709551616"),
 		edited("a lower version", "version: 4", "version: 2"),
 		edited("the same version, another content", "version: 4", "version: 3"),
@@ -181,7 +183,7 @@ func wrongSuccessors() []fault {
 
 // validMaps may be in force, and are: nobody can tell them from what was meant.
 func validMaps() []fault {
-	last := edited("the last version that there is", "version: 4", "version: 18446744073709551615")
+	last := edited("the last version that there is", "version: 4", "version: 999999999999")
 	last.mend = func(w *world) {
 		w.edge.kill()
 		must(w, os.Remove(w.path("cache")))

@@ -24,6 +24,8 @@ func diskFaults() []fault {
 
 func folder(w *world) string { return w.path("map") }
 
+func (w *world) history() string { return w.path("map", "history") }
+
 // away takes a file or folder away; then may put something in its place.
 func away(path func(*world) string, then func(path string) error) func(*world) {
 	return func(w *world) {
@@ -55,6 +57,7 @@ func folderFaults() []fault {
 		return func(path string) error { return os.Symlink(to, path) }
 	}
 	directory := func(path string) error { return os.Mkdir(path, 0o755) }
+	pipe := func(path string) error { return unix.Mkfifo(path, 0o644) }
 	someFile := func(path string) error { return os.WriteFile(path, []byte("x"), 0o644) }
 	return []fault{
 		replaced("the folder gone", folder, nil),
@@ -67,6 +70,12 @@ func folderFaults() []fault {
 		replaced("map.yaml has 100 MiB", mapFile, func(path string) error {
 			return errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, 100<<20))
 		}),
+		replaced("map.yaml has 2 GiB, all of them a hole", mapFile, func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, 2<<30))
+		}),
+		replaced("map.yaml a pipe that nobody writes to", mapFile, pipe),
+		replaced("map.yaml a link to a device without an end", mapFile, link("/dev/zero")),
+		{name: "the history's folder a pipe", quiet: true, quietStart: true, breaks: away((*world).history, pipe), mend: back((*world).history)},
 		{name: "map.yaml may not be read", denied: true, breaks: mode(mapFile, 0), mend: mode(mapFile, 0o644)},
 		{name: "the folder may not be entered", denied: true, breaks: mode(folder, 0), mend: mode(folder, 0o755)},
 		{name: "no room on the disk, and a good version comes", breaks: (*world).fill, quietStart: true,
@@ -117,6 +126,7 @@ func cacheFaults() []fault {
 		changed("the cache empty", func(*world, []byte) []byte { return nil }),
 		changed("a bit of the cache flipped", func(_ *world, data []byte) []byte { data[len(data)-3] ^= 1; return data }),
 		changed("garbage in the cache", func(*world, []byte) []byte { return []byte(strings.Repeat("\xff\x00", 1000)) }),
+		{name: "a pipe where the cache was", quietStart: true, asleep: both(gone, func(w *world) { must(w, unix.Mkfifo(w.path("cache"), 0o644)) })},
 		{name: "a folder where the cache was", quietStart: true, asleep: both(gone, func(w *world) { must(w, os.Mkdir(w.path("cache"), 0o755)) }),
 			mend: func(w *world) { must(w, os.Remove(w.path("cache"))) }},
 		changed("the cache of a map for a datacenter that is not there", func(w *world, _ []byte) []byte {

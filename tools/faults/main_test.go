@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -36,8 +37,26 @@ var shared struct {
 	consul          *testservers.Consul
 }
 
+// parallelism is how many faults are tried at once. Each waits for programs far
+// more than it computes.
+const parallelism = "8"
+
+// raiseParallelism is for who did not say -parallel.
+func raiseParallelism() error {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if said {
+		return nil
+	}
+	return flag.Set("test.parallel", parallelism)
+}
+
 func TestMain(m *testing.M) {
-	code, err := runTests(m)
+	code, err := 1, raiseParallelism()
+	if err == nil {
+		code, err = runTests(m)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

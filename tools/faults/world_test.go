@@ -237,15 +237,19 @@ func (w *world) start() {
 	w.edge = startEdge(w.TB, w.path("proxy.yaml"), w.as, w.full)
 }
 
-// keep waits until the proxy's cache has a version.
-func (w *world) keep(v bucketmap.Version) {
+// keep waits until the proxy's cache has a version, or the proxy says that it
+// cannot write it, and returns which.
+func (w *world) keep(v bucketmap.Version) bool {
 	w.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(poll) {
 		data, err := os.ReadFile(w.path("cache"))
 		if err == nil {
 			if kept, err := binary.Decode(data, nil); err == nil && kept.Version() == v {
-				return
+				return true
 			}
+		}
+		if w.edge.cacheErrors() {
+			return false
 		}
 		if time.Now().After(end) {
 			w.Fatalf("the cache does not have version %d: %v\n%s", v, err, w.edge.text())

@@ -79,7 +79,7 @@ type Shape struct {
 func RandomMap(t testing.TB, r *rand.Rand, shape Shape) *bucketmap.Snapshot {
 	t.Helper()
 	d := bucketmap.NewDraft(shape.Buckets)
-	d.Version = bucketmap.Version(1 + r.Uint64N(1<<40))
+	d.Version = bucketmap.Version(1 + r.Uint64N(1<<39))
 	for i := range shape.Datacenters {
 		d.Datacenters = append(d.Datacenters, bucketmap.Datacenter(fmt.Sprintf("dc-%d", i)))
 	}

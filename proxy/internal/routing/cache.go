@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/binary"
+	"drover/bucketmap/file/regular"
 	"drover/bucketmap/yaml"
 )
 
@@ -22,27 +22,23 @@ import (
 const cacheBytesMax = 256 << 20
 
 // savePause bounds what keeping maps costs: × the time that the last one took,
-// so a tenth of a processor however fast versions come.
-const savePause = 9
+// so a tenth of a processor however fast versions come, and savePauseMin at
+// least, because a sync keeps the disk from whoever publishes there too.
+const (
+	savePause    = 9
+	savePauseMin = time.Second
+)
 
 // ReadCache returns the last good map that a proxy kept in the file at path, or
 // nil when there is none. A file that is neither such a map nor one in YAML, as
 // older proxies kept it, or is not whole, is an error.
 func ReadCache(path string) (*bucketmap.Snapshot, error) {
-	f, err := os.Open(path)
+	data, err := regular.Read(path, cacheBytesMax)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close() // read only: nothing to lose
-	data, err := io.ReadAll(io.LimitReader(f, cacheBytesMax+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > cacheBytesMax {
-		return nil, fmt.Errorf("it is over %d bytes", cacheBytesMax)
 	}
 	if binary.Is(data) {
 		// Of this machine's own writing: its checksum says that it is whole.
@@ -83,7 +79,7 @@ func (t *Table) save(ctx context.Context) error {
 		}
 		begun := time.Now()
 		t.saveOne(s)
-		timer := time.NewTimer(savePause * time.Since(begun))
+		timer := time.NewTimer(max(savePauseMin, savePause*time.Since(begun)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

@@ -20,6 +20,9 @@
 // without. That a store cannot be reached is no refusal: it is a metric of its
 // own.
 //
+// A call of the store that does not come back keeps nobody: Start goes on with
+// the last good map, and Run ends without it (see Await).
+//
 // The last good map is kept on disk in the binary form, whose checksum says
 // that it is whole. Keeping it is behind everything else: it waits for nothing
 // and nothing waits for it, and while maps come fast some are not kept. It is

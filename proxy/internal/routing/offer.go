@@ -42,20 +42,37 @@ func (t *Table) Offer(ctx context.Context, next *bucketmap.Snapshot) error {
 	begun := time.Now()
 	current := t.Current()
 	if current != nil && next != nil && current.Version() == next.Version() && current.Digest() == next.Digest() {
+		t.kept = false
 		t.forgetRefusal()
 		t.settle(ctx) // else done already
 		return nil
 	}
 	if err := t.guard.Check(current, next); err != nil {
+		err = t.blameCache(err)
 		t.refuse(err)
 		return err
 	}
+	t.kept = false
 	t.swap(next.WithUsers(t.users), time.Now().UTC())
 	t.reportSwap(next)
 	t.settle(ctx)
 	t.options.Metrics.MapSwapSeconds.Observe(time.Since(begun).Seconds())
 	t.saves.put(next)
 	return nil
+}
+
+// blameCache names the cache in a refusal where the map in force is the one that
+// may be wrong: its bucket count is not the store's, and it came from a file. It
+// needs the turn.
+func (t *Table) blameCache(err error) error {
+	var refused *bucketmap.RefusedError
+	if !t.kept || !errors.As(err, &refused) || refused.Rule != bucketmap.RuleBuckets {
+		return err
+	}
+	told := *refused
+	told.Remedy = fmt.Sprintf("the bucket count of a map never changes, and the map in force is the last good one of this proxy, from %s: "+
+		"if the store is right, delete that file and restart the proxy", t.options.Cache)
+	return &told
 }
 
 // SetUsers puts more whitelisted users in force, beside those of every map; nil

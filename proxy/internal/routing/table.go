@@ -41,6 +41,7 @@ type Table struct {
 	turn    chan struct{}        // held by who changes what is in force
 	leaving []*force             // by which requests may still be sent; needs turn
 	users   *bucketmap.Whitelist // of SetUsers; needs turn
+	kept    bool                 // the map in force is from the cache, and no store has confirmed it; needs turn
 	late    chan struct{}        // asks Run to wait for leaving
 
 	acks  mailbox[bucketmap.Ack]

@@ -20,18 +20,22 @@ const (
 )
 
 // Start puts in force the last good map of this proxy's own disk, then the
-// store's. It fails only when ctx ends: a proxy with neither waits for a map,
-// not ready.
+// store's. It fails only when ctx ends, and with ErrStuck when the store does not
+// come back in time: the last good map is in force then, and Run goes on. A proxy
+// with neither waits for a map, not ready.
 func (t *Table) Start(ctx context.Context) error {
 	if err := t.startFromCache(ctx); err != nil {
 		return err
 	}
 	load, cancel := context.WithTimeout(ctx, loadWaitMax)
 	defer cancel()
-	stored, err := t.options.Source.Load(load)
+	stored, err := Await(load, t.options.Source.Load)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, ErrStuck):
+		t.unreadable(err)
+		return err
 	case errors.Is(err, bucketmap.ErrNoMap):
 		t.options.Log.Info("no map has been published yet", zap.Bool("last_good_map", t.Current() != nil))
 	case err != nil:
@@ -60,13 +64,14 @@ func (t *Table) startFromCache(ctx context.Context) error {
 		return nil
 	}
 	t.swap(cached.WithUsers(t.users), time.Now().UTC())
+	t.kept = true
 	t.reportSwap(cached)
 	t.settle(ctx)
 	return nil
 }
 
 // Run watches the store, acknowledges and saves until ctx ends, and returns
-// nil then.
+// nil then, at most stuckWaitMax after a call of the store that does not end.
 func (t *Table) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{t.watch, t.sendAcks, t.settleLate, t.save} {
@@ -82,15 +87,7 @@ func (t *Table) Run(ctx context.Context) error {
 func (t *Table) watch(ctx context.Context) error {
 	waits := newWaits()
 	for {
-		err := t.options.Source.Watch(ctx, func(next *bucketmap.Snapshot, err error) {
-			if err != nil || next == nil {
-				t.unreadable(err)
-				return
-			}
-			waits.Reset()
-			t.readable()
-			_ = t.Offer(ctx, next) // Offer has reported it
-		})
+		err := t.watchOnce(ctx, waits)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -102,6 +99,24 @@ func (t *Table) watch(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// watchOnce watches until the store fails or ctx ends.
+func (t *Table) watchOnce(ctx context.Context, waits *backoff.ExponentialBackOff) error {
+	return awaitError(ctx, func(ctx context.Context) error {
+		return t.options.Source.Watch(ctx, func(next *bucketmap.Snapshot, err error) {
+			if ctx.Err() != nil {
+				return // nobody waits for this watch any more
+			}
+			if err != nil || next == nil {
+				t.unreadable(err)
+				return
+			}
+			waits.Reset()
+			t.readable()
+			_ = t.Offer(ctx, next) // Offer has reported it
+		})
+	})
 }
 
 // readable forgets why the store could not be read.
@@ -150,9 +165,11 @@ func (t *Table) sendAcks(ctx context.Context) error {
 			return err
 		}
 		for {
-			call, cancel := context.WithTimeout(ctx, ackWaitMax)
-			err = t.options.Source.Ack(call, ack)
-			cancel()
+			err = awaitError(ctx, func(ctx context.Context) error {
+				call, cancel := context.WithTimeout(ctx, ackWaitMax)
+				defer cancel()
+				return t.options.Source.Ack(call, ack)
+			})
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
