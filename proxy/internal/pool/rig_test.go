@@ -111,6 +111,8 @@ type server struct {
 	accepted chan net.Conn
 
 	mu         sync.Mutex
+	conns      []net.Conn
+	ended      bool
 	open, most int
 	total      int
 }
@@ -128,14 +130,13 @@ func newServer(t testing.TB, address string, each func(net.Conn)) *server {
 func serve(t testing.TB, l net.Listener, each func(net.Conn)) *server {
 	s := &server{Listener: l, accepted: make(chan net.Conn, 1000)}
 	var group sync.WaitGroup
-	var conns sync.Map
 	group.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			conns.Store(c, true)
+			s.keep(c)
 			s.count(1)
 			s.accepted <- c
 			group.Go(func() {
@@ -147,13 +148,29 @@ func serve(t testing.TB, l net.Listener, each func(net.Conn)) *server {
 	})
 	t.Cleanup(func() {
 		l.Close() //nolint:errcheck // a test may have closed it
-		conns.Range(func(c, _ any) bool {
-			c.(net.Conn).Close()
-			return true
-		})
+		s.end()
 		group.Wait()
 	})
 	return s
+}
+
+// keep has end close the connection; at once when end has been called.
+func (s *server) keep(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, c)
+	if s.ended {
+		c.Close() //nolint:errcheck // the test is over
+	}
+}
+
+func (s *server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for _, c := range s.conns {
+		c.Close() //nolint:errcheck // most are closed already
+	}
 }
 
 func (s *server) count(n int) {
