@@ -21,11 +21,12 @@
 // without a publication, with versions published elsewhere, and with versions
 // published to the proxy, each once the one before is acknowledged and no sooner
 // than --every after it; (3) it prints the medians of the rounds. What would be
-// on other machines, publishers and Consul, has a low priority, but shares the
-// processors: the second kind says what their work alone costs, the difference
-// from the third is the proxy's. A request's time counts from when it was due,
-// not from when it was sent, so that a proxy that stands still cannot hide it.
-// Any answer but the right one fails the run.
+// on other machines, publishers and Consul, runs only where a processor has
+// nothing else to do, but shares the disk and the caches: the second kind says
+// what their work alone costs, the difference from the third is the proxy's. A
+// request's time counts from when it was due, not from when it was sent, so that
+// a proxy that stands still cannot hide it. Any answer but the right one fails
+// the run.
 //
 // The program never listens but on loopback, and ends what it started.
 package main

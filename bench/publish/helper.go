@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
+	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // helperMax bounds the end of a helper.
@@ -31,18 +33,14 @@ type reply[A any] struct {
 	Error  string `json:"error,omitempty"`
 }
 
-// startHelper starts one with a subcommand. A niceness above 0 gives way to
-// processes with less.
-func startHelper(niceness int, args ...string) (*helper, error) {
+// startHelper starts one with a subcommand.
+func startHelper(idle bool, args ...string) (*helper, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	h := &helper{cmd: exec.Command(program, args...)} //nolint:noctx // stop ends it, in order
 	h.cmd.Stderr = os.Stderr
-	// A group of its own: setpriority(2) on a group reaches every thread of it,
-	// on a process only the first.
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := h.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -54,21 +52,43 @@ func startHelper(niceness int, args ...string) (*helper, error) {
 		return nil, fmt.Errorf("start %v: %w", args, err)
 	}
 	h.answers = json.NewDecoder(bufio.NewReader(stdout))
-	if err := lower(h.cmd.Process.Pid, niceness); err != nil {
-		return nil, errors.Join(err, h.stop())
+	if idle {
+		if err := makeIdle(h.cmd.Process.Pid); err != nil {
+			return nil, errors.Join(err, h.stop())
+		}
 	}
 	return h, nil
 }
 
-// lower gives a process group a niceness.
-func lower(group, niceness int) error {
-	if niceness == 0 {
-		return nil
+// idleRounds bounds the looks for threads that were made meanwhile.
+const idleRounds = 10
+
+// makeIdle has every thread of a process run only where a processor has nothing
+// else to do (SCHED_IDLE, see sched(7)); threads that it makes later inherit it.
+func makeIdle(pid int) error {
+	done := map[string]bool{}
+	for range idleRounds {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil {
+			return fmt.Errorf("make process %d idle: %w", pid, err)
+		}
+		before := len(done)
+		for _, thread := range threads {
+			id, err := strconv.Atoi(thread.Name())
+			if err != nil || done[thread.Name()] {
+				continue
+			}
+			err = unix.SchedSetAttr(id, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("make process %d idle: %w", pid, err)
+			}
+			done[thread.Name()] = true
+		}
+		if len(done) == before {
+			return nil
+		}
 	}
-	if err := syscall.Setpriority(syscall.PRIO_PGRP, group, niceness); err != nil {
-		return fmt.Errorf("lower the priority of process group %d: %w", group, err)
-	}
-	return nil
+	return fmt.Errorf("make process %d idle: it makes threads without end", pid)
 }
 
 // ask puts a question to a helper and waits for the answer. A ctx that ends

@@ -14,9 +14,6 @@ import (
 	"drover/tools/testservers"
 )
 
-// lowPriority is the niceness of what would be on other machines in a fleet.
-const lowPriority = 10
-
 // versions measures requests while versions are published.
 type versions struct {
 	rounds, count, rate int
@@ -38,7 +35,8 @@ func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := lower(server.PID(), lowPriority); err != nil { // it leads a group, as every test server
+	// What would be on other machines in a fleet gets what is left over.
+	if err := makeIdle(server.PID()); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "drover-publish-")
@@ -78,18 +76,18 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 			err = errors.Join(err, h.stop())
 		}
 	}()
-	start := func(niceness int, command string, of any) (*helper, error) {
+	start := func(idle bool, command string, of any) (*helper, error) {
 		text, err := json.Marshal(of)
 		if err != nil {
 			return nil, err
 		}
-		h, err := startHelper(niceness, command, string(text))
+		h, err := startHelper(idle, command, string(text))
 		if err == nil {
 			helpers = append(helpers, h)
 		}
 		return h, err
 	}
-	apps, err := start(0, originsName, struct{}{})
+	apps, err := start(false, originsName, struct{}{})
 	if err != nil {
 		return err
 	}
@@ -97,11 +95,11 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 	if err != nil {
 		return err
 	}
-	watched, err := start(lowPriority, publisherName, publisher{place: at("map"), Buckets: v.buckets})
+	watched, err := start(true, publisherName, publisher{place: at("map"), Buckets: v.buckets})
 	if err != nil {
 		return err
 	}
-	aside, err := start(lowPriority, publisherName, publisher{place: at("aside"), Buckets: v.buckets, Elsewhere: true})
+	aside, err := start(true, publisherName, publisher{place: at("aside"), Buckets: v.buckets, Elsewhere: true})
 	if err != nil {
 		return err
 	}
@@ -116,7 +114,7 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 			return err
 		}
 	}
-	requests, err := start(0, loadName, load{Address: e.address, Rate: v.rate, Buckets: v.buckets})
+	requests, err := start(false, loadName, load{Address: e.address, Rate: v.rate, Buckets: v.buckets})
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,6 +25,16 @@ const (
 	ackSuffix  = ".json"
 )
 
+const (
+	// ackBytes is what an acknowledgement is padded to, so that the next one has
+	// room in the same place.
+	ackBytes = 512
+	// ackTries bounds the readings of one that is being written, which takes
+	// microseconds.
+	ackTries = 20
+	ackPause = time.Millisecond
+)
+
 // ack is a bucketmap.Ack on disk.
 type ack struct {
 	Proxy   string            `json:"proxy"`
@@ -31,6 +43,41 @@ type ack struct {
 	Since   time.Time         `json:"since"`
 	Refused bucketmap.Version `json:"refused,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
+	// Check is a CRC-32C of the rest: who reads while it is written may get the
+	// beginning of one and the end of another.
+	Check uint32 `json:"check,omitempty"`
+}
+
+// encode returns a line of JSON, with its check.
+func (a ack) encode() ([]byte, error) {
+	var err error
+	if a.Check, err = a.sum(); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(a)
+	return append(data, '\n'), err
+}
+
+// sum is never 0, which is an acknowledgement without a check.
+func (a ack) sum() (uint32, error) {
+	a.Check = 0
+	data, err := json.Marshal(a)
+	return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)) | 1, err
+}
+
+// life is a proxy that this process speaks for.
+type life struct {
+	lock *flock.Flock
+	// file is the acknowledgement, nil before the first; size is its length.
+	file *os.File
+	size int
+}
+
+func (l *life) close() error {
+	if l.file == nil {
+		return l.lock.Close()
+	}
+	return errors.Join(l.file.Close(), l.lock.Close())
 }
 
 func (s *Store) proxiesDir() string { return filepath.Join(s.dir, proxiesName) }
@@ -51,12 +98,12 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 		return fmt.Errorf("acknowledge the map: proxy id %q: want a name of up to %d letters, digits, '.', '_' or '-'",
 			a.Proxy, bucketmap.NameMax)
 	}
-	data, err := json.Marshal(ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason})
+	data, err := ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason, 0}.encode()
 	if err != nil {
 		return fmt.Errorf("acknowledge the map: %w", err)
 	}
-	if len(data) >= documentBytesMax {
-		return fmt.Errorf("acknowledge the map: %d bytes, and nobody reads more than %d; shorten the reason", len(data)+1, documentBytesMax)
+	if len(data) > documentBytesMax {
+		return fmt.Errorf("acknowledge the map: %d bytes, and nobody reads more than %d; shorten the reason", len(data), documentBytesMax)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -66,37 +113,70 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 	if s.mu.closed {
 		return ErrClosed
 	}
-	if err := s.live(ctx, a.Proxy); err != nil {
-		return fmt.Errorf("acknowledge the map: %w", err)
+	l, err := s.live(ctx, a.Proxy)
+	if err == nil {
+		err = s.tell(l, s.ackPath(a.Proxy), data)
 	}
-	// Not durable: it means nothing after a loss of power, and holds wait for it.
-	if err := replace(s.sys, "ack", s.ackPath(a.Proxy), append(data, '\n'), s.fileMode, false); err != nil {
+	if err != nil {
 		return fmt.Errorf("acknowledge the map: %w", err)
 	}
 	return nil
 }
 
+// tell puts an acknowledgement in its file: the first as a new file, later ones
+// over the one before. To make a file and a name for each would be most of what
+// a proxy spends on a version, and would wait for the publisher's syncs. A
+// longer one gets a new file, because a full disk could cut it. It needs s.mu.
+//
+// Nothing here is durable: it means nothing after a loss of power, and holds
+// wait for it.
+func (s *Store) tell(l *life, path string, data []byte) error {
+	if l.file != nil {
+		if len(data) <= l.size && isAt(l.file.Stat, path) &&
+			s.sys.rewrite("ack.rewrite", l.file, padded(data, l.size)) == nil {
+			return nil
+		}
+		_ = l.file.Close() // of no more use
+		l.file = nil
+	}
+	data = padded(data, ackBytes)
+	if err := replace(s.sys, "ack", path, data, s.fileMode, false); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|noWait, 0)
+	if err != nil {
+		return err
+	}
+	l.file, l.size = file, len(data)
+	return nil
+}
+
+// padded appends blanks up to a size.
+func padded(data []byte, size int) []byte {
+	return append(data, bytes.Repeat([]byte{' '}, max(size-len(data), 0))...)
+}
+
 // live makes sure that this process holds the proxy's .live file, and that it
 // is the one in the folder: somebody may have removed it by hand. It needs
 // s.mu.
-func (s *Store) live(ctx context.Context, proxy string) error {
+func (s *Store) live(ctx context.Context, proxy string) (*life, error) {
 	if held := s.mu.live[proxy]; held != nil {
-		if isAt(held, s.livePath(proxy)) {
-			return nil
+		if isAt(held.lock.Stat, s.livePath(proxy)) {
+			return held, nil
 		}
 		delete(s.mu.live, proxy)
-		if err := held.Close(); err != nil {
-			return err
+		if err := held.close(); err != nil {
+			return nil, err
 		}
 	}
 	if err := s.sys.mkdir("proxies.mkdir", s.proxiesDir(), s.dirMode); err != nil {
-		return err
+		return nil, err
 	}
 	// The folder's lock is held while a proxy comes to life and while Acks
 	// looks who lives. So nobody takes the moment between the lock on .live and
 	// the removal of .json for a live proxy with its dead predecessor's word,
 	// and nobody removes a .live file that is being locked.
-	return s.locked(ctx, s.proxiesLock(), false, func() error {
+	err := s.locked(ctx, s.proxiesLock(), false, func() error {
 		lock := flock.New(s.livePath(proxy), flock.SetPermissions(s.fileMode), flock.SetFlag(os.O_RDONLY|os.O_CREATE|noWait))
 		got, err := lock.TryLock()
 		if err != nil {
@@ -108,18 +188,19 @@ func (s *Store) live(ctx context.Context, proxy string) error {
 		if err := os.Remove(s.ackPath(proxy)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, lock.Close())
 		}
-		s.mu.live[proxy] = lock
+		s.mu.live[proxy] = &life{lock: lock}
 		return nil
 	})
+	return s.mu.live[proxy], err
 }
 
-// isAt says whether a locked file is the one of that name.
-func isAt(lock *flock.Flock, path string) bool {
-	held, err := lock.Stat()
+// isAt says whether an open file is the one of that name.
+func isAt(open func() (os.FileInfo, error), path string) bool {
+	held, err := open()
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
+	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(held, there)
 }
 
@@ -195,14 +276,35 @@ func (s *Store) isAlive(proxy string) (bool, error) {
 	return !got, err
 }
 
-func (s *Store) readAck(proxy string) (bucketmap.Ack, error) {
-	data, err := regular.Read(s.ackPath(proxy), documentBytesMax)
-	if err != nil {
-		return bucketmap.Ack{}, err
+// readAck reads an acknowledgement, again while it is being written.
+func (s *Store) readAck(proxy string) (a bucketmap.Ack, err error) {
+	for try := range ackTries {
+		if try != 0 {
+			time.Sleep(ackPause)
+		}
+		var data []byte
+		if data, err = regular.Read(s.ackPath(proxy), documentBytesMax); err != nil {
+			return bucketmap.Ack{}, err
+		}
+		if a, err = decodeAck(proxy, data); err == nil {
+			return a, nil
+		}
 	}
+	return bucketmap.Ack{}, fmt.Errorf("%s: %w; remove the file, and the proxy writes it at its next acknowledgement", s.ackPath(proxy), err)
+}
+
+// errTorn is an acknowledgement that is not what one writing wrote.
+var errTorn = errors.New("its check is not that of its content")
+
+func decodeAck(proxy string, data []byte) (bucketmap.Ack, error) {
 	var a ack
 	if err := json.Unmarshal(data, &a); err != nil {
-		return bucketmap.Ack{}, fmt.Errorf("%s: %w; remove the file, and the proxy writes it at its next acknowledgement", s.ackPath(proxy), err)
+		return bucketmap.Ack{}, err
+	}
+	if sum, err := a.sum(); err != nil {
+		return bucketmap.Ack{}, err
+	} else if a.Check != 0 && a.Check != sum {
+		return bucketmap.Ack{}, errTorn
 	}
 	return bucketmap.Ack{
 		Proxy: proxy, Version: a.Version, Digest: a.Digest, Since: a.Since.UTC(), Refused: a.Refused, Reason: a.Reason,

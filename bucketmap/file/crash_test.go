@@ -103,6 +103,15 @@ func (f *faulty) write(name string, file *os.File, data []byte) error {
 	return err
 }
 
+func (f *faulty) rewrite(name string, file *os.File, data []byte) error {
+	alive := !f.dead
+	err := f.do(name, func() error { return f.disk.rewrite(name, file, data) })
+	if alive && errors.Is(err, syscall.ENOSPC) {
+		err = errors.Join(err, f.disk.rewrite(name, file, data[:len(data)/2]))
+	}
+	return err
+}
+
 func (f *faulty) sync(name string, file *os.File) error {
 	return f.do(name, func() error { delete(f.dirty, file.Name()); return nil })
 }

@@ -51,7 +51,8 @@
 // read: see package regular.
 //
 // The package never writes outside the folder, never writes a file of the
-// folder in place, and never removes the map.
+// folder in place but a proxy's own acknowledgement, which has a checksum, and
+// never removes the map.
 //
 // A Store may be used concurrently, and so may any number of stores and
 // processes on the same folder.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		closed bool
-		live   map[string]*flock.Flock // proxy id → its locked .live file
+		live   map[string]*life // by proxy id
 	}
 }
 
@@ -134,7 +135,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		dirMode:  info.Mode()&fs.ModeSetgid | perm | 0o700,
 		done:     make(chan struct{}),
 	}
-	s.mu.live = map[string]*flock.Flock{}
+	s.mu.live = map[string]*life{}
 	return s, nil
 }
 
@@ -154,7 +155,7 @@ func (s *Store) Close() error {
 		if err := os.Remove(s.ackPath(proxy)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		errs = append(errs, live.Close())
+		errs = append(errs, live.close())
 	}
 	clear(s.mu.live)
 	return errors.Join(errs...)
@@ -207,11 +208,16 @@ func (s *Store) read() content {
 }
 
 // key is the same for the same content and the same error.
-func (c content) key() [sha256.Size]byte {
+func (c content) key() (sum [sha256.Size]byte) {
+	h := sha256.New()
 	if c.err != nil {
-		return sha256.Sum256([]byte("error: " + c.err.Error()))
+		io.WriteString(h, "error: "+c.err.Error()) //nolint:errcheck // a hash takes everything
+	} else {
+		io.WriteString(h, "map: ") //nolint:errcheck // a hash takes everything
+		h.Write(c.data)
 	}
-	return sha256.Sum256(append([]byte("map: "), c.data...))
+	h.Sum(sum[:0])
+	return sum
 }
 
 func (c content) decode() (*bucketmap.Snapshot, error) {

@@ -13,6 +13,7 @@ type system interface {
 	mkdir(name, dir string, mode fs.FileMode) error
 	create(name, path string, mode fs.FileMode) (*os.File, error)
 	write(name string, f *os.File, data []byte) error
+	rewrite(name string, f *os.File, data []byte) error // from the file's beginning
 	sync(name string, f *os.File) error
 	close(name string, f *os.File) error
 	rename(name, from, to string) error
@@ -52,6 +53,11 @@ func (disk) create(_, path string, mode fs.FileMode) (*os.File, error) {
 
 func (disk) write(_ string, f *os.File, data []byte) error {
 	_, err := f.Write(data)
+	return err
+}
+
+func (disk) rewrite(_ string, f *os.File, data []byte) error {
+	_, err := f.WriteAt(data, 0)
 	return err
 }
 
