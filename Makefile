@@ -11,7 +11,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish fuzz soak servers clean
+.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish bench-fence bench-stall bench-move fuzz soak servers clean
 
 # Which proxy the conformance suite is run against: drover, nginx, haproxy or all.
 PEER ?= all
@@ -63,8 +63,9 @@ docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./proxy/internal/passport -update
 	$(GO) test ./proxy/internal/config -run TestTheReference -update
 
-docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md anew
+docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md and docs/faults.md anew
 	$(GO) test -count 1 -parallel 8 ./tools/faults -update
+	$(GO) test -count 1 -timeout 30m -run MeetsAnyFault ./tools/moves -update
 
 bench: ## the benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/... ./proxy/internal/...
@@ -80,6 +81,16 @@ bench-publish: servers ## from a publication to 200 proxies through Consul; then
 	$(GO) run ./bench/publish --spread
 	$(GO) run ./bench/publish versions
 
+bench-move: servers ## 100 of 1,000 buckets copied beside mariadb-dump and LOAD DATA; a backlog applied by the tail
+	$(GO) run ./bench/move --gate
+
+bench-stall: servers ## how long a move keeps a writing user waiting: on loopback, then 20 ms apart
+	$(GO) run ./bench/stall --moves 1000 --gate
+	$(GO) run ./bench/stall --rtt 20ms --gate
+
+bench-fence: servers ## CPU time of a write with no fence, by the library, by triggers, and by both, side by side
+	$(GO) run ./bench/fence
+
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@set -e; grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file name; do \
 	  echo "$${name#func } in $$(dirname "$$file")"; \
@@ -89,6 +100,9 @@ soak: servers ## what takes longer than the tests may: framing fuzzed for 10 min
 	$(GO) test -run '^$$' -fuzz '^FuzzFraming$$' -fuzztime 10m ./proxy/internal/http1
 	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run MemoryIsFlat ./proxy
 	$(GO) run ./bench/edge restart
+	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m ./tools/moves
+	$(GO) run ./tools/moves ledger --moves 1000
+	$(GO) run ./tools/moves ledger --moves 200 --rtt 20ms
 
 servers: ## install the test servers (MariaDB, memcached, Consul) if they are not there
 	$(GO) run ./tools/testservers/cmd/testservers install

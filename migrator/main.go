@@ -14,6 +14,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first interrupt steps back and stops. From then on signals do again what
+	// they do by themselves: the second one ends the program where it is.
+	quiet := context.AfterFunc(ctx, func() {
+		stop()
+		_, _ = os.Stderr.WriteString("migrator: interrupted: stepping back and stopping; interrupt again to end at once\n")
+	})
 	code := cli.Run(ctx, cli.Environment{
 		Args:    os.Args[1:],
 		Out:     os.Stdout,
@@ -22,6 +28,7 @@ func main() {
 		Config:  os.Getenv("DROVER_MIGRATOR_CONFIG"),
 		CrashAt: os.Getenv("DROVER_CRASH_AT"),
 	})
+	quiet()
 	stop()
 	os.Exit(code)
 }

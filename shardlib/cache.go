@@ -44,8 +44,10 @@ package shardlib
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -61,6 +63,7 @@ const ttlMax = 30 * 24 * time.Hour
 // cache is the memcached servers of one datacenter.
 type cache struct {
 	options CacheOptions
+	servers []string
 	// Readers give up soon, for they have the database. Writers are patient: a
 	// mark that is not placed can leave an old value.
 	reads, writes *wire
@@ -74,26 +77,51 @@ type cache struct {
 // fill is one reader's turn, and the others of this process who wait for it.
 type fill struct {
 	done  chan struct{}
-	value []byte // valid after done, if ok
+	value loaded // valid after done, if ok
 	ok    bool
 }
+
+// loaded is what was read of a key: a value, or that there is none.
+type loaded struct {
+	value []byte
+	none  bool
+}
+
+// result is what Cached returns.
+func (v loaded) result() ([]byte, error) {
+	if v.none {
+		return nil, errNoValue
+	}
+	return v.value, nil
+}
+
+// errNoValue is ErrNoValue to some, and sql.ErrNoRows to others.
+var errNoValue = fmt.Errorf("%w: %w", ErrNoValue, sql.ErrNoRows)
 
 func newCache(options CacheOptions, servers []string, timeout time.Duration) (*cache, error) {
 	var list memcache.ServerList
 	if err := list.SetServers(servers...); err != nil {
 		return nil, err
 	}
-	c := &cache{options: options, reads: newWire(&list, timeout, options.Idle),
+	c := &cache{options: options, servers: servers, reads: newWire(&list, timeout, options.Idle),
 		writes: newWire(&list, max(timeout, options.Write), options.Idle)}
 	c.mu.fills = map[nonce]*fill{}
 	return c, nil
 }
 
+func (c *cache) close() error { return errors.Join(c.reads.close(), c.writes.close()) }
+
 // Cached returns the value of key for the user, from the cache of the user's
 // home datacenter or else from load, which reads it from the database in a
-// View. What load returns is cached for ttl, rounded up to whole seconds, at
-// most 30 days; nil is a value too, and comes back empty. The caller must not
-// change the bytes. Errors are those of View and load's own.
+// View. What load returns is cached for ttl, at most 30 days, in whole seconds,
+// and up to a tenth shorter, by chance. nil is a value too, and comes back
+// empty. That there is no value is cached too, for CacheOptions.NegativeTTL at
+// most: load says so by ErrNoValue or sql.ErrNoRows, and Cached returns an error
+// that is both. The caller must not change the bytes. Other errors are those of
+// View and load's own.
+//
+// Calls of one process at once for one key share one read of the database, none
+// of which began before the call.
 //
 // A value is never older than the last Update that invalidated the key and that
 // ended before Cached was called, in whatever process, as long as this process
@@ -107,29 +135,35 @@ func (l *Library) Cached(ctx context.Context, user bucketmap.UserID, key string,
 	if err != nil {
 		return nil, err
 	}
-	c := l.caches[home.Datacenter]
-	if c == nil {
-		l.metrics.cacheRead(cacheNone)
-		value, _, err := l.load(ctx, user, load)
-		return value, err
+	r := reader{library: l, cache: l.cachesNow()[home.Datacenter], user: user, key: key, ttl: ttl, load: load, home: home,
+		id: cacheKey(l.config.Cache.Namespace, home.ShardEpoch, home.Epoch, user, key)}
+	var value loaded
+	var result cacheOutcome
+	if r.cache == nil {
+		value, result, err = r.fromDatabase(ctx, cacheNone)
+	} else {
+		value, result, err = r.read(ctx)
 	}
-	r := reader{library: l, cache: c, user: user, key: key, ttl: ttl, load: load, home: home,
-		id: cacheKey(c.options.Namespace, home.ShardEpoch, home.Epoch, user, key)}
-	value, result, err := r.read(ctx)
 	l.metrics.cacheRead(result)
-	return value, err
+	if err != nil {
+		return nil, err
+	}
+	return value.result()
 }
 
 // load reads the database, and returns the transaction for its home and epochs.
 func (l *Library) load(ctx context.Context, user bucketmap.UserID,
-	load func(context.Context, *Tx) ([]byte, error)) (value []byte, at *Tx, err error) {
+	load func(context.Context, *Tx) ([]byte, error)) (value loaded, at *Tx, err error) {
 	err = l.View(ctx, user, func(ctx context.Context, tx *Tx) (err error) {
-		at = tx
-		value, err = load(ctx, tx)
+		at, value = tx, loaded{}
+		value.value, err = load(ctx, tx)
+		if errors.Is(err, ErrNoValue) || errors.Is(err, sql.ErrNoRows) {
+			value, err = loaded{none: true}, nil
+		}
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return loaded{}, nil, err
 	}
 	return value, at, nil
 }
@@ -150,7 +184,7 @@ type reader struct {
 // another put something there between its look and its placeholder.
 const lookTries = 2
 
-func (r *reader) read(ctx context.Context) ([]byte, cacheOutcome, error) {
+func (r *reader) read(ctx context.Context) (loaded, cacheOutcome, error) {
 	c := r.cache
 	for range lookTries {
 		item, err := c.reads.get(r.id)
@@ -171,7 +205,10 @@ func (r *reader) read(ctx context.Context) ([]byte, cacheOutcome, error) {
 			continue
 		}
 		if value, ok := parseValue(item.Value, r.user, r.key); ok {
-			return value, cacheHit, nil
+			return loaded{value: value}, cacheHit, nil
+		}
+		if parseNone(item.Value, r.user, r.key) {
+			return loaded{none: true}, cacheHitNone, nil
 		}
 		if n, ok := parseFilling(item.Value); ok {
 			if value, ok := c.join(ctx, n); ok {
@@ -187,13 +224,25 @@ func (r *reader) read(ctx context.Context) ([]byte, cacheOutcome, error) {
 	return r.fromDatabase(ctx, cacheBusy)
 }
 
-func (r *reader) fromDatabase(ctx context.Context, why cacheOutcome) ([]byte, cacheOutcome, error) {
-	value, _, err := r.library.load(ctx, r.user, r.load)
+// fromDatabase reads the database, together with other calls of this process
+// that want the same.
+func (r *reader) fromDatabase(ctx context.Context, why cacheOutcome) (loaded, cacheOutcome, error) {
+	own := func() (loaded, error) {
+		value, _, err := r.library.load(ctx, r.user, r.load)
+		return value, err
+	}
+	value, mine, err := r.library.flights.do(ctx, r.id, own)
+	switch {
+	case err == nil && !mine:
+		r.library.metrics.shared.Inc()
+	case err != nil && !mine:
+		value, err = own() // another call's failure, or the end of its context, is not this one's
+	}
 	return value, why, err
 }
 
 // fill reads the database and puts the value over the reader's placeholder.
-func (r *reader) fill(ctx context.Context, n nonce, f *fill) (value []byte, result cacheOutcome, err error) {
+func (r *reader) fill(ctx context.Context, n nonce, f *fill) (value loaded, result cacheOutcome, err error) {
 	c := r.cache
 	defer func() { // also if load panics
 		c.end(n, f)
@@ -204,21 +253,33 @@ func (r *reader) fill(ctx context.Context, n nonce, f *fill) (value []byte, resu
 	}()
 	value, at, err := r.library.load(ctx, r.user, r.load)
 	if err != nil {
-		return nil, cacheLost, err
+		return loaded{}, cacheLost, err
 	}
 	f.value, f.ok = value, true
 	if at.home.Datacenter != r.home.Datacenter || at.seen.Epoch != r.home.Epoch || at.seen.ShardEpoch != r.home.ShardEpoch ||
-		len(value) > c.options.ValueBytesMax {
+		len(value.value) > c.options.ValueBytesMax || value.none && c.options.NegativeTTL < 0 {
 		return value, cacheLost, nil
 	}
-	entry := appendValue(make([]byte, 0, 16+len(r.user)+len(r.key)+len(value)), r.user, r.key, value)
-	switch swapped, err := c.replaceFilling(r.id, n, entry, r.ttl); {
+	room, ttl := make([]byte, 0, 16+len(r.user)+len(r.key)+len(value.value)), jittered(r.ttl)
+	entry := appendValue(room, r.user, r.key, value.value)
+	if value.none {
+		entry, ttl = appendNone(room[:0], r.user, r.key), min(ttl, c.options.NegativeTTL)
+	}
+	switch swapped, err := c.replaceFilling(r.id, n, entry, ttl); {
 	case err != nil:
 		return value, cacheError, nil
 	case !swapped:
 		return value, cacheLost, nil
 	}
 	return value, cacheFilled, nil
+}
+
+// jitterShare is by how much an expiry may be shorter than asked for, so that
+// what was cached together does not expire together.
+const jitterShare = 0.1
+
+func jittered(ttl time.Duration) time.Duration {
+	return ttl - time.Duration(rand.Float64()*jitterShare*float64(ttl))
 }
 
 // replaceFilling puts an entry over the placeholder with this nonce. It returns
@@ -244,7 +305,7 @@ type mark struct {
 // mark puts the transaction's mark on its keys. It fails only when that is
 // wanted (CacheOptions.FailWrites), and then leaves no mark.
 func (l *Library) mark(tx *Tx) (mark, error) {
-	c := l.caches[tx.home.Datacenter]
+	c := l.cachesNow()[tx.home.Datacenter]
 	if len(tx.invalidated) > invalidatedMax {
 		return mark{}, fmt.Errorf("shardlib: %d keys invalidated: want at most %d in a transaction", len(tx.invalidated), invalidatedMax)
 	}

@@ -161,7 +161,7 @@ func TestFillIsGivenUpWhenAWriterCame(t *testing.T) {
 func TestOneOfTwoWritersDoesNotUncoverTheOther(t *testing.T) {
 	w := newWorld(t)
 	l, other := w.open("legacy"), w.open("legacy")
-	c, id, n := other.caches["legacy"], cacheKey(w.database, 1, 1, alice, "n"), newNonce()
+	c, id, n := other.cachesNow()["legacy"], cacheKey(w.database, 1, 1, alice, "n"), newNonce()
 	if err := c.mark(id, n); err != nil { // a writer before its COMMIT
 		t.Fatal(err)
 	}
@@ -257,11 +257,11 @@ func TestNothingIsCachedWhenTheFenceShowsAnotherEpoch(t *testing.T) {
 	// right map look.
 	if err := l.Update(t.Context(), alice, func(ctx context.Context, tx *Tx) error {
 		tx.Invalidate("n")
-		return l.caches["legacy"].reads.client.Set(&memcache.Item{Key: cacheKey(w.database, 1, 3, alice, "n"), Value: appendValue(nil, alice, "n", []byte("0"))})
+		return l.cachesNow()["legacy"].reads.client.Set(&memcache.Item{Key: cacheKey(w.database, 1, 3, alice, "n"), Value: appendValue(nil, alice, "n", []byte("0"))})
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if item, err := l.caches["legacy"].reads.get(cacheKey(w.database, 1, 3, alice, "n")); item != nil || err != nil {
+	if item, err := l.cachesNow()["legacy"].reads.get(cacheKey(w.database, 1, 3, alice, "n")); item != nil || err != nil {
 		t.Errorf("%+v, %v", item, err)
 	}
 }
@@ -385,7 +385,7 @@ func TestRestartedMemcachedIsUsedAgain(t *testing.T) {
 func TestEntryOfAnotherUserIsNotRead(t *testing.T) {
 	w := newWorld(t)
 	l := w.open("legacy")
-	c := l.caches["legacy"]
+	c := l.cachesNow()["legacy"]
 	id := cacheKey(w.database, 1, 1, alice, "n")
 	for _, entry := range [][]byte{
 		appendValue(nil, "bob", "n", []byte("9")), // a collision of hashes

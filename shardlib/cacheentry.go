@@ -21,6 +21,7 @@ type entryKind byte
 
 const (
 	entryValue   entryKind = 'V' // user id, key and value, the first two with their lengths
+	entryNone    entryKind = 'N' // user id and key: there is no value
 	entryFilling entryKind = 'F' // the nonce of the reader who will fill it
 	entryMarked  entryKind = 'M' // the nonces of the writers under way; none: too many of them
 )
@@ -49,6 +50,17 @@ func parseValue(entry []byte, user bucketmap.UserID, key string) ([]byte, bool) 
 		rest = rest[size+len(want):]
 	}
 	return rest, ok
+}
+
+// appendNone and parseNone are for an entry that says that there is no value.
+func appendNone(b []byte, user bucketmap.UserID, key string) []byte {
+	b = appendValue(b, user, key, nil)
+	b[0] = byte(entryNone)
+	return b
+}
+
+func parseNone(entry []byte, user bucketmap.UserID, key string) bool {
+	return bytes.Equal(entry, appendNone(nil, user, key))
 }
 
 func fillingEntry(n nonce) []byte { return append([]byte{byte(entryFilling)}, n[:]...) }

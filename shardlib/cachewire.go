@@ -38,16 +38,16 @@ func (c *cache) end(n nonce, f *fill) {
 
 // join waits for the reader of a placeholder if it is in this process. ok is
 // false if it is not, or if it failed.
-func (c *cache) join(ctx context.Context, n nonce) (value []byte, ok bool) {
+func (c *cache) join(ctx context.Context, n nonce) (value loaded, ok bool) {
 	c.mu.Lock()
 	f := c.mu.fills[n]
 	c.mu.Unlock()
 	if f == nil {
-		return nil, false
+		return loaded{}, false
 	}
 	select {
 	case <-ctx.Done():
-		return nil, false
+		return loaded{}, false
 	case <-f.done:
 		return f.value, f.ok
 	}

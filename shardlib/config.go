@@ -16,8 +16,11 @@ import (
 // Config is what Open needs. Source, Shards, Datacenter and Account must be
 // given; a zero elsewhere means the default.
 type Config struct {
-	Source     bucketmap.Source
-	Shards     ShardList
+	Source bucketmap.Source
+	Shards ShardList
+	// ShardsFile, in the place of Shards, is the path of the shard list. It is
+	// read anew when it changes: see Library.SetShards.
+	ShardsFile string
 	Datacenter bucketmap.Datacenter // where this process is
 	Account    Account
 
@@ -91,6 +94,9 @@ type CacheOptions struct {
 	// FillTTL is how long a reader that fills a key keeps others from filling
 	// it, in whole seconds. Default 5 s.
 	FillTTL time.Duration
+	// NegativeTTL bounds how long it is cached that there is no value, in whole
+	// seconds. Default 5 s; less than 0: it is not cached.
+	NegativeTTL time.Duration
 	// ValueBytesMax is the largest value that is cached. Default 512 KiB; a
 	// memcached takes 1 MiB by default, with the key and the user id.
 	ValueBytesMax int
@@ -134,6 +140,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Cache.Write, time.Second)
 	def(&c.Cache.MarkTTL, max(30*time.Second, 2*c.Timeouts.IO))
 	def(&c.Cache.FillTTL, 5*time.Second)
+	def(&c.Cache.NegativeTTL, 5*time.Second)
 	defInt(&c.Cache.ValueBytesMax, 512<<10)
 	defInt(&c.Cache.Idle, 32)
 	if c.Log == nil {

@@ -54,7 +54,13 @@ func (c connector) Driver() driver.Driver { return c.inner.Driver() }
 
 // setupSession gives every transaction one snapshot, so that what a View reads
 // is of the moment of its look at the fence, whatever the server's default is.
-const setupSession = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+// Without autocommit the look at the fence begins a write transaction by
+// itself, which spares a round trip; and a statement that came to run outside of
+// a transaction would be rolled back, not committed.
+var setupSession = []string{
+	"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+	"SET SESSION autocommit = 0",
+}
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	inner, err := c.inner.Connect(ctx)
@@ -66,9 +72,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = inner.Close()
 		return nil, fmt.Errorf("driver connection %T lacks methods", inner)
 	}
-	if _, err := conn.ExecContext(ctx, setupSession, nil); err != nil {
-		_ = conn.Close()
-		return nil, err
+	for _, statement := range setupSession {
+		if _, err := conn.ExecContext(ctx, statement, nil); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
 	}
 	return &session{fullConn: conn, state: new(txState)}, nil
 }
@@ -110,9 +118,12 @@ func (s *session) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx
 	if !ok {
 		state = new(txState)
 	}
-	inner, err := s.fullConn.BeginTx(ctx, opts)
-	if err != nil {
-		return nil, err
+	var inner driver.Tx = rollback{s.fullConn}
+	if opts.ReadOnly {
+		var err error
+		if inner, err = s.fullConn.BeginTx(ctx, opts); err != nil {
+			return nil, err
+		}
 	}
 	s.state = state
 	return &transaction{session: s, ctx: ctx, inner: inner}, nil
@@ -151,6 +162,19 @@ func (s *session) PrepareContext(ctx context.Context, query string) (driver.Stmt
 		return nil, fmt.Errorf("driver statement %T lacks methods", inner)
 	}
 	return &statement{fullStmt: stmt, session: s}, nil
+}
+
+// rollback ends a transaction that its first statement began.
+type rollback struct{ conn fullConn }
+
+func (r rollback) Commit() error { return errors.New("COMMIT is sent by transaction") }
+
+func (r rollback) Rollback() error {
+	if !r.conn.IsValid() {
+		return mysql.ErrInvalidConn
+	}
+	_, err := r.conn.ExecContext(context.Background(), "ROLLBACK", nil) // bounded by Timeouts.IO
+	return err
 }
 
 // transaction is a driver.Tx.

@@ -8,9 +8,10 @@
 // way of memcached. What the library does for an Update:
 //
 //  1. takes the map it has, and from it the user's bucket, shard and datacenter;
-//  2. begins a transaction on that shard's server there;
-//  3. reads the fence (package fence) with a shared lock, which lasts until the
-//     transaction ends, so that the bucket cannot move meanwhile;
+//  2. takes a connection to that shard's server there;
+//  3. reads the fence (package fence) with a shared lock, which begins the
+//     transaction and lasts until it ends, so that the bucket cannot move
+//     meanwhile;
 //  4. calls the application's function;
 //  5. marks the cache keys that the function invalidated;
 //  6. commits, and takes the marks away.
@@ -31,8 +32,8 @@
 //  6. Make functions that may run several times (Config.Retries): no effect
 //     outside the transaction.
 //  7. On ErrOutcomeUnknown, neither report failure nor simply try again. Ask
-//     the database, or repeat something that is the same when done twice.
-//     Every other error means that nothing was committed.
+//     the database, or repeat something that is the same when done twice, as
+//     Once is. Every other error means that nothing was committed.
 //  8. On ErrNotHome, let the request be sent again by whoever has a newer map:
 //     answer 421 with Drover-Map-Version.
 //  9. End all calls before Close.

@@ -34,6 +34,9 @@ var (
 	ErrUser = errors.New("unusable user id")
 	// ErrMapBehind: AtLeast ended before the map was new enough.
 	ErrMapBehind = errors.New("the map here is behind")
+	// ErrNoValue: there is nothing to cache under the key. The load function of
+	// Cached returns it, or sql.ErrNoRows, and Cached does, from the cache too.
+	ErrNoValue = errors.New("there is no such value")
 	// ErrCache: a write was given up because its cache keys could not be
 	// marked, as CacheOptions.FailWrites asks for.
 	ErrCache = errors.New("cannot mark the cache")

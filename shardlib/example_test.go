@@ -49,6 +49,30 @@ func Example() {
 	check(err)
 	fmt.Printf("%s visits\n", visits)
 
+	// A client that got no answer sends its request again.
+	for range 2 {
+		result, err := library.Once(ctx, user, "request-1", func(ctx context.Context, tx *shardlib.Tx) ([]byte, error) {
+			tx.Invalidate("visits")
+			_, err := tx.ExecContext(ctx, "UPDATE visits SET n = n + 10 WHERE user_id = ?", []byte(user))
+			return []byte("done"), err
+		})
+		check(err)
+		fmt.Printf("%s\n", result)
+	}
+	err = library.View(ctx, user, func(ctx context.Context, tx *shardlib.Tx) error {
+		var n int
+		err := tx.QueryRowContext(ctx, "SELECT n FROM visits WHERE user_id = ?", []byte(user)).Scan(&n)
+		fmt.Printf("%d visits\n", n)
+		return err
+	})
+	check(err)
+	_, err = library.Cached(ctx, "nobody", "visits", time.Minute, func(ctx context.Context, tx *shardlib.Tx) ([]byte, error) {
+		var n int
+		err := tx.QueryRowContext(ctx, "SELECT n FROM visits WHERE user_id = 'nobody'").Scan(&n)
+		return fmt.Append(nil, n), err
+	})
+	fmt.Println(errors.Is(err, shardlib.ErrNoValue)) // and that is cached
+
 	freeze(ctx, user)
 	err = library.Update(ctx, user, func(context.Context, *shardlib.Tx) error { panic("not called") })
 	var where *shardlib.NotHomeError
@@ -57,6 +81,10 @@ func Example() {
 	}
 	// Output:
 	// 3 visits
+	// done
+	// done
+	// 13 visits
+	// true
 	// 421: bucket 7 is frozen, map 1
 }
 
@@ -70,7 +98,8 @@ func prepare(ctx context.Context, fleet *testservers.Fleet) (bucketmap.Source, s
 	check(err)
 	cache, err := fleet.Memcached(ctx, "cache")
 	check(err)
-	check(alpha.Exec(ctx, "CREATE DATABASE app", "CREATE TABLE app.visits (user_id VARBINARY(256) PRIMARY KEY, n INT)"))
+	check(alpha.Exec(ctx, "CREATE DATABASE app", "CREATE TABLE app.visits (user_id VARBINARY(256) PRIMARY KEY, n INT)",
+		"USE app", shardlib.CreateOnceTable))
 	db, err := alpha.Open(testservers.AccountRoot, "app")
 	check(err)
 	defer db.Close()

@@ -24,7 +24,10 @@ func (l *Library) Home(user bucketmap.UserID) (Home, error) {
 		return Home{}, fmt.Errorf("%w: %d bytes: want 1 to %d", ErrUser, len(user), bucketmap.UserIDMax)
 	}
 	s := l.current.Load()
-	b := bucketmap.Bucket([]byte(user), s.Buckets())
+	return homeOf(s, bucketmap.Bucket([]byte(user), s.Buckets()))
+}
+
+func homeOf(s *bucketmap.Snapshot, b bucketmap.BucketID) (Home, error) {
 	shard, ok := s.Home(b)
 	if !ok {
 		return Home{}, &NotHomeError{Bucket: b, MapVersion: s.Version()}

@@ -19,7 +19,8 @@ type Library struct {
 	log     *zap.Logger
 	metrics *metrics
 	pools   *pools
-	caches  map[bucketmap.Datacenter]*cache
+	flights *flights
+	caches  atomic.Pointer[map[bucketmap.Datacenter]*cache]
 
 	current atomic.Pointer[bucketmap.Snapshot]
 	stop    context.CancelFunc
@@ -36,36 +37,34 @@ type Library struct {
 // It connects to no server yet. The caller must Close the library.
 func Open(ctx context.Context, config Config) (*Library, error) {
 	config = config.withDefaults()
+	file, err := readShards(&config)
+	if err != nil {
+		return nil, err
+	}
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	l := &Library{
-		config:  config,
-		log:     config.Log,
-		metrics: newMetrics(),
-		pools:   newPools(config),
-		caches:  map[bucketmap.Datacenter]*cache{},
-	}
+	l := &Library{config: config, log: config.Log, pools: newPools(config), flights: newFlights()}
+	l.metrics = newMetrics(l.pools)
 	l.mu.changed = make(chan struct{})
-	for dc, servers := range config.Shards.Caches {
-		if len(servers) == 0 {
-			continue
-		}
-		timeout := config.Cache.Remote
-		if dc == config.Datacenter {
-			timeout = config.Cache.Local
-		}
-		c, err := newCache(config.Cache, servers, timeout)
-		if err != nil {
-			return nil, fmt.Errorf("shardlib: caches of %s: %w", dc, err)
-		}
-		l.caches[dc] = c
+	caches, err := l.makeCaches(config.Shards, nil)
+	if err != nil {
+		return nil, err
 	}
+	l.caches.Store(&caches)
 	if err := l.metrics.register(config.Registerer); err != nil {
 		return nil, fmt.Errorf("shardlib: register metrics: %w", err)
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
+	if file != nil {
+		if err := file.watch(); err != nil {
+			l.metrics.unregister(config.Registerer)
+			stop()
+			return nil, err
+		}
+		l.watch.Go(func() { l.watchShards(watching, file) })
+	}
 	l.watch.Go(func() { l.watchMap(watching) })
 
 	if err := l.wait(ctx, func(s *bucketmap.Snapshot) bool { return s != nil }); err != nil {
@@ -82,9 +81,10 @@ func Open(ctx context.Context, config Config) (*Library, error) {
 func (l *Library) Close() error {
 	l.stop()
 	l.watch.Wait()
+	l.flights.wait()
 	err := l.pools.close()
-	for _, c := range l.caches {
-		err = errors.Join(err, c.reads.close(), c.writes.close())
+	for _, c := range l.cachesNow() {
+		err = errors.Join(err, c.close())
 	}
 	l.metrics.unregister(l.config.Registerer)
 	return err
@@ -142,9 +142,10 @@ func (l *Library) accept(s *bucketmap.Snapshot, err error) {
 	l.mu.changed = make(chan struct{})
 	l.mu.Unlock()
 	l.log.Info("map in force", zap.Uint64("version", uint64(s.Version())))
+	list := l.Shards()
 	for _, shard := range s.Shards() {
-		if _, ok := l.config.Shards.Address(shard.Name, shard.Datacenter); !ok {
-			l.log.Error("the shard list names no server: its users cannot be served; add it and restart",
+		if _, ok := list.Address(shard.Name, shard.Datacenter); !ok {
+			l.log.Error("the shard list names no server: its users cannot be served; add it",
 				zap.String("shard", string(shard.Name)), zap.String("datacenter", string(shard.Datacenter)))
 		}
 	}

@@ -12,6 +12,7 @@ type cacheOutcome string
 
 const (
 	cacheHit      cacheOutcome = "hit"
+	cacheHitNone  cacheOutcome = "hit_none" // the cache says that there is no value
 	cacheFilled   cacheOutcome = "filled"   // read from the database, and cached
 	cacheJoined   cacheOutcome = "joined"   // another call of this process read it
 	cacheLost     cacheOutcome = "lost"     // read, and not cached: a writer came, or the epochs changed
@@ -22,7 +23,7 @@ const (
 	cacheNone     cacheOutcome = "none"     // read; the datacenter has no cache
 )
 
-var cacheOutcomes = []cacheOutcome{cacheHit, cacheFilled, cacheJoined, cacheLost, cacheBusy, cacheMarked,
+var cacheOutcomes = []cacheOutcome{cacheHit, cacheHitNone, cacheFilled, cacheJoined, cacheLost, cacheBusy, cacheMarked,
 	cacheMismatch, cacheError, cacheNone}
 
 // metrics are the library's, all of them.
@@ -31,12 +32,33 @@ type metrics struct {
 	seconds      *prometheus.HistogramVec
 	cacheReads   *prometheus.CounterVec
 	cacheMarks   *prometheus.CounterVec
+	shared       prometheus.Counter
+	once         *prometheus.CounterVec
+	lists        *prometheus.CounterVec
 	mapVersion   prometheus.Gauge
 	mapRefused   prometheus.Counter
+	connections  connections
 }
 
-func newMetrics() *metrics {
+// connections reads the pools when it is asked.
+type connections struct {
+	description *prometheus.Desc
+	pools       *pools
+}
+
+func (c connections) Describe(to chan<- *prometheus.Desc) { to <- c.description }
+
+func (c connections) Collect(to chan<- prometheus.Metric) {
+	for place, s := range c.pools.connections() {
+		to <- prometheus.MustNewConstMetric(c.description, prometheus.GaugeValue, float64(s.InUse), place, "in_use")
+		to <- prometheus.MustNewConstMetric(c.description, prometheus.GaugeValue, float64(s.Idle), place, "idle")
+	}
+}
+
+func newMetrics(p *pools) *metrics {
 	m := &metrics{
+		connections: connections{prometheus.NewDesc("drover_shardlib_connections",
+			"Connections to servers of the own datacenter and of others, by whether they are in use.", []string{"place", "state"}, nil), p},
 		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "drover_shardlib_transactions_total",
 			Help: "Transactions by kind, how they ended, and whether the home is in the own datacenter.",
@@ -53,6 +75,18 @@ func newMetrics() *metrics {
 		cacheMarks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "drover_shardlib_cache_marks_total",
 			Help: "Cache keys that writers marked or unmarked, by success. After a failure a cached value may be old until it expires.",
+		}, []string{"outcome"}),
+		shared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "drover_shardlib_reads_shared_total",
+			Help: "Calls of Cached that another call's read of the database served.",
+		}),
+		once: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drover_shardlib_once_total",
+			Help: "Calls of Once: done, repeated (an earlier call's result was returned), failed.",
+		}, []string{"outcome"}),
+		lists: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drover_shardlib_shard_lists_total",
+			Help: "Shard lists that were read anew: in force, or refused.",
 		}, []string{"outcome"}),
 		mapVersion: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "drover_shardlib_map_version",
@@ -74,13 +108,19 @@ func newMetrics() *metrics {
 	for _, o := range cacheOutcomes {
 		m.cacheReads.WithLabelValues(string(o))
 	}
+	for _, o := range []string{"done", "repeated", "failed"} {
+		m.once.WithLabelValues(o)
+	}
+	m.lists.WithLabelValues("in_force")
+	m.lists.WithLabelValues("refused")
 	m.cacheMarks.WithLabelValues("done")
 	m.cacheMarks.WithLabelValues("failed")
 	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.transactions, m.seconds, m.cacheReads, m.cacheMarks, m.mapVersion, m.mapRefused}
+	return []prometheus.Collector{m.transactions, m.seconds, m.cacheReads, m.cacheMarks, m.shared, m.once, m.lists,
+		m.mapVersion, m.mapRefused, m.connections}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {

@@ -12,14 +12,18 @@ import (
 )
 
 // pools has one pool of connections for each server that was ever needed. The
-// shard list bounds them.
+// shard list bounds them. A server whose address changes, or that leaves the
+// list, gives up its pool at once: transactions under way end on it, new ones
+// take the next, and the last one to end closes it.
 type pools struct {
 	config Config
 
 	mu struct {
 		sync.RWMutex
 		closed   bool
-		byServer map[server]*sql.DB
+		list     ShardList
+		byServer map[server]*pool
+		retired  map[*pool]bool // still in use
 	}
 }
 
@@ -29,43 +33,119 @@ type server struct {
 	datacenter bucketmap.Datacenter
 }
 
+// pool is the connections to one server.
+type pool struct {
+	db      *sql.DB
+	local   bool
+	address string // with the database's name
+
+	mu struct {
+		sync.Mutex
+		users   int
+		retired bool
+	}
+}
+
+// take counts a user, unless the pool is retired.
+func (p *pool) take() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.retired {
+		return false
+	}
+	p.mu.users++
+	return true
+}
+
+// leave says whether the caller was the last user of a retired pool.
+func (p *pool) leave() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.users--
+	return p.mu.retired && p.mu.users == 0
+}
+
+// retire says whether nobody uses the pool.
+func (p *pool) retire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.retired = true
+	return p.mu.users == 0
+}
+
 func newPools(config Config) *pools {
 	p := &pools{config: config}
-	p.mu.byServer = map[server]*sql.DB{}
+	p.mu.list = config.Shards
+	p.mu.byServer, p.mu.retired = map[server]*pool{}, map[*pool]bool{}
 	return p
 }
 
 var errClosed = errors.New("the library is closed")
 
-func (p *pools) get(home Home) (*sql.DB, error) {
+// get returns the pool of a home, which the caller releases.
+func (p *pools) get(home Home) (*pool, error) {
 	key := server{home.Shard, home.Datacenter}
 	p.mu.RLock()
-	db, closed := p.mu.byServer[key], p.mu.closed
+	there, closed := p.mu.byServer[key], p.mu.closed
 	p.mu.RUnlock()
 	if closed {
 		return nil, errClosed
 	}
-	if db != nil {
-		return db, nil
+	if there != nil && there.take() {
+		return there, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mu.closed {
 		return nil, errClosed
 	}
-	if db := p.mu.byServer[key]; db != nil {
-		return db, nil
+	if there := p.mu.byServer[key]; there != nil && there.take() {
+		return there, nil
 	}
-	db, err := p.open(key)
+	opened, err := p.open(key)
 	if err != nil {
 		return nil, err
 	}
-	p.mu.byServer[key] = db
-	return db, nil
+	opened.take()
+	p.mu.byServer[key] = opened
+	return opened, nil
 }
 
-func (p *pools) open(key server) (*sql.DB, error) {
-	address, ok := p.config.Shards.Address(key.shard, key.datacenter)
+func (p *pools) release(used *pool) {
+	if !used.leave() {
+		return
+	}
+	p.mu.Lock()
+	delete(p.mu.retired, used)
+	p.mu.Unlock()
+	_ = used.db.Close() // idle connections to a server that is not in the list
+}
+
+// use takes another shard list into force, and retires the pools of servers
+// that are not as they were.
+func (p *pools) use(list ShardList) {
+	p.mu.Lock()
+	var idle []*pool
+	p.mu.list = list
+	for key, there := range p.mu.byServer {
+		if address, ok := list.Address(key.shard, key.datacenter); ok && there.address == address+"/"+list.Database {
+			continue
+		}
+		delete(p.mu.byServer, key)
+		if there.retire() {
+			idle = append(idle, there)
+		} else {
+			p.mu.retired[there] = true
+		}
+	}
+	p.mu.Unlock()
+	for _, there := range idle {
+		_ = there.db.Close()
+	}
+}
+
+func (p *pools) open(key server) (*pool, error) {
+	address, ok := p.mu.list.Address(key.shard, key.datacenter)
 	if !ok {
 		return nil, fmt.Errorf("%w of shard %s in %s", ErrNoServer, key.shard, key.datacenter)
 	}
@@ -77,7 +157,7 @@ func (p *pools) open(key server) (*sql.DB, error) {
 	if p.config.Driver != nil {
 		p.config.Driver(c)
 	}
-	c.Net, c.Addr, c.DBName = "tcp", address, p.config.Shards.Database
+	c.Net, c.Addr, c.DBName = "tcp", address, p.mu.list.Database
 	c.MultiStatements = false // a second statement could be COMMIT
 	c.RejectReadOnly = false  // it would hide error 1290 behind a retry
 	c.CheckConnLiveness = true
@@ -85,16 +165,34 @@ func (p *pools) open(key server) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shard %s in %s: %w", key.shard, key.datacenter, err)
 	}
+	opened := &pool{local: key.datacenter == p.config.Datacenter, address: address + "/" + p.mu.list.Database}
 	limits := p.config.Remote
-	if key.datacenter == p.config.Datacenter {
+	if opened.local {
 		limits = p.config.Local
 	}
-	db := sql.OpenDB(connector{inner})
-	db.SetMaxOpenConns(limits.Open)
-	db.SetMaxIdleConns(limits.Idle)
-	db.SetConnMaxLifetime(limits.Lifetime)
-	db.SetConnMaxIdleTime(limits.IdleTime)
-	return db, nil
+	opened.db = sql.OpenDB(connector{inner})
+	opened.db.SetMaxOpenConns(limits.Open)
+	opened.db.SetMaxIdleConns(limits.Idle)
+	opened.db.SetConnMaxLifetime(limits.Lifetime)
+	opened.db.SetConnMaxIdleTime(limits.IdleTime)
+	return opened, nil
+}
+
+// connections adds up the pools' figures, own datacenter and others apart.
+func (p *pools) connections() map[string]sql.DBStats {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	sums := map[string]sql.DBStats{"local": {}, "remote": {}}
+	for _, there := range p.mu.byServer {
+		place := "remote"
+		if there.local {
+			place = "local"
+		}
+		sum, s := sums[place], there.db.Stats()
+		sum.InUse, sum.Idle = sum.InUse+s.InUse, sum.Idle+s.Idle
+		sums[place] = sum
+	}
+	return sums
 }
 
 func (p *pools) close() error {
@@ -102,9 +200,13 @@ func (p *pools) close() error {
 	defer p.mu.Unlock()
 	p.mu.closed = true
 	var err error
-	for key, db := range p.mu.byServer {
-		err = errors.Join(err, db.Close())
+	for key, there := range p.mu.byServer {
+		err = errors.Join(err, there.db.Close())
 		delete(p.mu.byServer, key)
+	}
+	for there := range p.mu.retired {
+		err = errors.Join(err, there.db.Close())
+		delete(p.mu.retired, there)
 	}
 	return err
 }

@@ -3,10 +3,13 @@ package shardlib
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"drover/bucketmap"
 	"drover/shardlib/fence"
@@ -90,9 +93,14 @@ func (l *Library) View(ctx context.Context, user bucketmap.UserID, fn func(conte
 // run decides, tries, and tries again where nothing was done and there is
 // reason to hope.
 func (l *Library) run(ctx context.Context, user bucketmap.UserID, k kind, fn func(context.Context, *Tx) error) error {
+	return l.runAt(ctx, func() (Home, error) { return l.Home(user) }, user, k, fn)
+}
+
+// runAt is run for whatever has a home.
+func (l *Library) runAt(ctx context.Context, at func() (Home, error), user bucketmap.UserID, k kind, fn func(context.Context, *Tx) error) error {
 	conflicts, decisions := 0, 1
 	for {
-		home, err := l.Home(user)
+		home, err := at()
 		var result outcome
 		called := false
 		switch {
@@ -151,10 +159,11 @@ func pauseBeforeRetry(ctx context.Context, conflicts int) error {
 // try is one transaction, counted.
 func (l *Library) try(ctx context.Context, user bucketmap.UserID, home Home, k kind,
 	fn func(context.Context, *Tx) error) (outcome, error) {
-	db, err := l.pools.get(home)
+	p, err := l.pools.get(home)
 	if err != nil {
 		return failed, err
 	}
+	defer l.pools.release(p)
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeouts.Transaction)
 	defer cancel()
 	start := time.Now()
@@ -162,9 +171,23 @@ func (l *Library) try(ctx context.Context, user bucketmap.UserID, home Home, k k
 	defer func() {
 		l.metrics.transaction(k, result, home.Datacenter == l.config.Datacenter, time.Since(start))
 	}()
-	result, err = l.transact(ctx, db, user, home, k, fn)
-	return result, err
+	for dead := 0; ; dead++ {
+		called := false
+		result, err = l.transact(ctx, p.db, user, home, k, func(ctx context.Context, tx *Tx) error {
+			called = true
+			return fn(ctx, tx)
+		})
+		// A connection that proves dead at its first statement, the look at the
+		// fence, is replaced: nothing was done on it.
+		if called || dead == deadMax || ctx.Err() != nil || !errors.Is(err, mysql.ErrInvalidConn) && !errors.Is(err, driver.ErrBadConn) {
+			return result, err
+		}
+	}
 }
+
+// deadMax bounds how many dead connections one call replaces. database/sql
+// looks at each before it gives it out, so one is rare.
+const deadMax = 2
 
 func (l *Library) transact(ctx context.Context, db *sql.DB, user bucketmap.UserID, home Home, k kind,
 	fn func(context.Context, *Tx) error) (outcome, error) {

@@ -14,35 +14,14 @@ import (
 	"drover/bucketmap"
 )
 
-// SchemaVersion is the version of the fence's tables and triggers. It stands
-// in the comment of the table.
-const SchemaVersion = 1
-
-// createTable makes the fence's table. epoch and state have no default: a row
-// is written whole.
-var createTable = fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (
-  bucket    INT NOT NULL COMMENT '%d is the whole shard',
-  state     VARCHAR(8) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-  epoch     BIGINT UNSIGNED NOT NULL,
-  move_id   VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
-  server_id INT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'of the primary, in the row of the shard',
-  PRIMARY KEY (bucket)
-) ENGINE=InnoDB COMMENT='drover fence, schema %d'`, Table, ShardRow, SchemaVersion)
-
-// Create makes the table and the shard's row, active for this server, where
-// they are not there yet. Rows that are there are left alone.
-func Create(ctx context.Context, q Querier) error {
-	for _, statement := range []string{
-		createTable,
-		fmt.Sprintf("INSERT IGNORE INTO %s (bucket, state, epoch, server_id) VALUES (%d, '%s', %d, @@server_id)",
-			Table, ShardRow, Active, bucketmap.FirstEpoch),
-	} {
-		if _, err := q.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("fence: create: %w", err)
-		}
-	}
-	return nil
-}
+// SchemaVersion is the version of the fence's table and triggers. It stands in
+// the comment of the table and in each trigger's body. What changed:
+//
+//	1  the first
+//	2  the account is compared byte for byte and whole, so that names such as
+//	   DROVER, dröver and drover@x do not pass for drover; the triggers find
+//	   both rows in one look, and an UPDATE within a bucket looks once
+const SchemaVersion = 2
 
 // activateChunk bounds one INSERT: 10,000 rows of about 30 bytes.
 const activateChunk = 10_000
@@ -150,31 +129,47 @@ func InstallStatements(table Sharded, buckets uint32, account string) ([]string,
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" {
 		return nil, fmt.Errorf("%w: %q", ErrAccount, account)
 	}
-	rows := map[string][]string{"INSERT": {"NEW."}, "UPDATE": {"OLD.", "NEW."}, "DELETE": {"OLD."}}
-	var statements []string
+	old, fresh := table.Expr("OLD.", buckets), table.Expr("NEW.", buckets)
+	checks := map[string]string{
+		"INSERT": triggerCheck(fresh, "    "),
+		"DELETE": triggerCheck(old, "    "),
+		// Two NULLs are the same here, and the first check has refused them.
+		"UPDATE": triggerCheck(old, "    ") + fmt.Sprintf("    IF NOT (%s <=> %s) THEN\n%s    END IF;\n", old, fresh, triggerCheck(fresh, "      ")),
+	}
+	statements := make([]string, 0, len(checks))
 	for _, operation := range []string{"INSERT", "UPDATE", "DELETE"} {
-		var checks strings.Builder
-		for _, prefix := range rows[operation] {
-			fmt.Fprintf(&checks, triggerCheck, Table+byKey, ShardRow, table.Expr(prefix, buckets), Active, ShardRow, RefusedNumber)
-		}
 		statements = append(statements, fmt.Sprintf(
 			"CREATE OR REPLACE TRIGGER %s BEFORE %s ON %s FOR EACH ROW BEGIN\n"+
+				"  /* drover fence, schema %d */\n"+
 				"  DECLARE passed INT DEFAULT 0;\n"+
-				"  IF COALESCE(SUBSTRING_INDEX(USER(), '@', 1), '') <> '%s' THEN\n%s  END IF;\nEND",
-			Quote(triggerNames(table.Name)[operation]), operation, Quote(table.Name), account, checks.String()))
+				"  IF COALESCE(%s, '') <> '%s' THEN\n%s  END IF;\nEND",
+			Quote(triggerNames(table.Name)[operation]), operation, Quote(table.Name), SchemaVersion, loginName, account, checks[operation]))
 	}
 	return statements, nil
 }
 
-// triggerCheck locks both rows before it looks at them, as CheckWrite does.
-// What is counted is what may be written: anything unforeseen counts as 0.
-const triggerCheck = `    SELECT COUNT(*) INTO passed FROM (
-      SELECT bucket, state, server_id FROM %s WHERE bucket IN (%d, %s) LOCK IN SHARE MODE
-    ) AS fence WHERE state = '%s' AND (bucket <> %d OR server_id = @@server_id);
-    IF COALESCE(passed, 0) <> 2 THEN
-      SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %d, MESSAGE_TEXT = 'drover: the bucket is not active on this server';
-    END IF;
-`
+// loginName is the name by which the client logged in, as bytes. USER() is the
+// name, '@' and the host, and a name may have '@' in it; a host has none. It is
+// not CURRENT_USER(), which in a trigger is who made the trigger, in a routine
+// who made the routine, and for a proxied login the account it stands for.
+const loginName = "CAST(LEFT(USER(), CHAR_LENGTH(USER()) - 1 - CHAR_LENGTH(SUBSTRING_INDEX(USER(), '@', -1))) AS BINARY)"
+
+// triggerCheck refuses unless both rows are active. Both are found by their
+// whole primary key, and so are read, and locked shared, before anything is
+// compared, as CheckWrite does. What is counted is what may be written:
+// anything unforeseen counts as 0. A bucket of -1 would find the shard's row
+// twice, hence the last condition.
+func triggerCheck(bucket, indent string) string {
+	lines := []string{
+		"SELECT COUNT(*) INTO passed FROM " + Table + " AS shard" + byKey + " JOIN " + Table + " AS home" + byKey,
+		fmt.Sprintf("  WHERE shard.bucket = %d AND home.bucket = %s AND home.bucket >= 0", ShardRow, bucket),
+		fmt.Sprintf("  AND shard.state = '%[1]s' AND shard.server_id = @@server_id AND home.state = '%[1]s' LOCK IN SHARE MODE;", Active),
+		"IF COALESCE(passed, 0) <> 1 THEN",
+		fmt.Sprintf("  SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %d, MESSAGE_TEXT = 'drover: the bucket is not active on this server';", RefusedNumber),
+		"END IF;",
+	}
+	return indent + strings.Join(lines, "\n"+indent) + "\n"
+}
 
 // Remove takes the trigger fence off a table.
 func Remove(ctx context.Context, q Querier, table string) error {
@@ -193,29 +188,4 @@ func RemoveStatements(table string) []string {
 		statements = append(statements, "DROP TRIGGER IF EXISTS "+Quote(name))
 	}
 	return statements
-}
-
-// Installed returns how many of a table's three triggers are there.
-func Installed(ctx context.Context, q Querier, table string) (int, error) {
-	rows, err := q.QueryContext(ctx, "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "+
-		"WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = ?", table)
-	if err != nil {
-		return 0, fmt.Errorf("fence: triggers of %s: %w", table, err)
-	}
-	defer rows.Close()
-	want := map[string]bool{}
-	for _, name := range triggerNames(table) {
-		want[name] = true
-	}
-	n := 0
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return 0, fmt.Errorf("fence: triggers of %s: %w", table, err)
-		}
-		if want[name] {
-			n++
-		}
-	}
-	return n, rows.Err()
 }

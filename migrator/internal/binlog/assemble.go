@@ -3,7 +3,7 @@ package binlog
 import (
 	"bytes"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/replication"
@@ -11,12 +11,18 @@ import (
 	"drover/migrator/internal/database"
 )
 
-// assembler puts the events of one transaction together.
+// assembler puts the events of one transaction together. There is one for each
+// connection: what is cut off by a lost connection is forgotten, and read again
+// from the beginning of its transaction.
 type assembler struct {
 	stream     *Stream
 	current    Transaction
+	size       int  // bytes that current takes
 	open       bool // between a GTID and the end of its transaction
 	standalone bool // the transaction is one statement, with no COMMIT
+	known      bool // it was passed on before: it is read, and dropped
+	// newest is the last transaction of each domain on this connection.
+	newest database.Position
 }
 
 // Flags of a GTID event that go-mysql has no names for: from MariaDB's
@@ -26,48 +32,75 @@ const (
 	flagCompletedXA = 128
 )
 
-// add takes the next event and says whether it ended the transaction.
+// add takes the next event and says whether it ended a transaction.
 func (a *assembler) add(event *replication.BinlogEvent) (done bool, err error) {
 	switch e := event.Event.(type) {
 	case *replication.MariadbGTIDEvent:
-		if e.Flags&(flagPreparedXA|flagCompletedXA) != 0 {
-			return false, fmt.Errorf("%w: an XA transaction (%s): move the bucket while none is used", ErrUnreadable, e.GTID.String())
-		}
-		a.current = Transaction{GTID: database.GTID{
-			Domain: e.GTID.DomainID, Server: e.GTID.ServerID, Sequence: e.GTID.SequenceNumber}}
-		a.open, a.standalone = true, e.IsStandalone()
+		return false, a.begin(e)
 	case *replication.XIDEvent:
 		return a.end(), nil
 	case *replication.QueryEvent:
 		return a.query(e)
 	case *replication.RowsEvent:
 		return false, a.rows(event.Header.EventType, e)
+	case *replication.TableMapEvent, *replication.MariadbAnnotateRowsEvent, *replication.MariadbGTIDListEvent,
+		*replication.MariadbBinlogCheckPointEvent, *replication.FormatDescriptionEvent, *replication.RotateEvent,
+		*replication.HeartbeatEvent, *replication.PreviousGTIDsEvent, *replication.RowsQueryEvent, *replication.IntVarEvent:
+		return false, nil
 	}
-	return false, nil
+	if slices.Contains(harmless, event.Header.EventType) || event.Header.Flags&replication.LOG_EVENT_IGNORABLE_F != 0 {
+		return false, nil
+	}
+	return false, fmt.Errorf("%w: an event %s (%d), which this program does not read; abort the move and begin it again past it",
+		ErrUnreadable, event.Header.EventType, byte(event.Header.EventType))
 }
 
+// harmless are events with no rows that go-mysql does not decode. What comes
+// before a statement (RAND, USER_VAR) is judged with the statement.
+var harmless = []replication.EventType{
+	replication.STOP_EVENT, replication.RAND_EVENT, replication.USER_VAR_EVENT, replication.MARIADB_START_ENCRYPTION_EVENT,
+	replication.HEARTBEAT_EVENT,
+}
+
+// begin starts a transaction. One that has not ended was not committed: its
+// server died within it.
+func (a *assembler) begin(e *replication.MariadbGTIDEvent) error {
+	if e.Flags&(flagPreparedXA|flagCompletedXA) != 0 {
+		return fmt.Errorf("%w: an XA transaction (%s): move the bucket while none is used", ErrUnreadable, e.GTID.String())
+	}
+	id := database.GTID{Domain: e.GTID.DomainID, Server: e.GTID.ServerID, Sequence: e.GTID.SequenceNumber}
+	if last, ok := a.newest[id.Domain]; ok && id.Sequence <= last.Sequence {
+		return fmt.Errorf("%w: transaction %s comes after %s of the same domain: set gtid_strict_mode=ON and begin the move again",
+			ErrUnreadable, id, last)
+	}
+	if a.newest == nil {
+		a.newest = database.Position{}
+	}
+	a.newest[id.Domain] = id
+	passed, ok := a.stream.position[id.Domain]
+	a.known = ok && id.Sequence <= passed.Sequence
+	a.current, a.size = Transaction{GTID: id}, 0
+	a.open, a.standalone = true, e.IsStandalone()
+	return nil
+}
+
+// end says whether a transaction that is to be passed on is complete.
 func (a *assembler) end() bool {
-	done := a.open
+	done := a.open && !a.known
 	a.open = false
 	return done
 }
 
-// harmless are statements on a sharded table that leave its rows and their
-// shape alone.
-var harmless = regexp.MustCompile(`(?is)^\s*(CREATE(\s+OR\s+REPLACE)?(\s+DEFINER\s*=\s*\S+)?\s+TRIGGER|DROP\s+TRIGGER|ANALYZE|OPTIMIZE|CHECK|GRANT|REVOKE|FLUSH)\b`)
-
 func (a *assembler) query(e *replication.QueryEvent) (done bool, err error) {
-	switch word := strings.ToUpper(string(bytes.TrimSpace(e.Query))); {
-	case word == "BEGIN", strings.HasPrefix(word, "SAVEPOINT"), strings.HasPrefix(word, "ROLLBACK TO"):
+	switch word := bytes.TrimSpace(e.Query); {
+	case bytes.EqualFold(word, []byte("BEGIN")):
 		return false, nil
-	case word == "COMMIT", word == "ROLLBACK":
+	case bytes.EqualFold(word, []byte("COMMIT")), bytes.EqualFold(word, []byte("ROLLBACK")):
 		return a.end(), nil
 	}
-	for name := range a.stream.tables {
-		if mentions(e.Query, name) && !harmless.Match(e.Query) {
-			return false, fmt.Errorf("%w: a statement changes table %s other than by rows: %s; "+
-				"abort the move and begin it again after the change is on both shards", ErrUnreadable, name, shorten(e.Query))
-		}
+	if !a.known && newStatement(e, a.stream.server.Database, a.stream.isChosen).changes() {
+		return false, fmt.Errorf("%w: a statement may change a sharded table other than by rows: %s; "+
+			"abort the move and begin it again after the change is on both shards", ErrUnreadable, shorten(e.Query))
 	}
 	if a.standalone {
 		return a.end(), nil
@@ -75,74 +108,98 @@ func (a *assembler) query(e *replication.QueryEvent) (done bool, err error) {
 	return false, nil
 }
 
-// mentions says whether the name stands in the statement as a word.
-func mentions(query []byte, name string) bool {
-	q, n := bytes.ToLower(query), []byte(strings.ToLower(name))
-	for {
-		i := bytes.Index(q, n)
-		if i < 0 {
-			return false
-		}
-		after := i + len(n)
-		if (i == 0 || !wordByte(q[i-1])) && (after == len(q) || !wordByte(q[after])) {
-			return true
-		}
-		q = q[after:]
-	}
-}
-
-func wordByte(b byte) bool {
-	return b == '_' || b == '$' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 0x80
-}
-
 func shorten(query []byte) string {
 	const most = 80
+	text := strings.ToValidUTF8(string(query[:min(len(query), most)]), "")
 	if len(query) > most {
-		return string(query[:most]) + "…"
+		return text + "…"
 	}
-	return string(query)
+	return text
 }
 
 func (a *assembler) rows(kind replication.EventType, e *replication.RowsEvent) error {
-	if string(e.Table.Schema) != a.stream.server.Database {
+	table := a.stream.table(e.Table)
+	if table == nil || a.known {
 		return nil
 	}
-	name := string(e.Table.Table)
-	table, ok := a.stream.tables[name]
-	if !ok {
-		return nil
+	if !a.open {
+		return fmt.Errorf("%w: table %s: a row outside of a transaction", ErrUnreadable, table.Name)
 	}
-	if int(e.ColumnCount) != len(table.Columns) {
-		return fmt.Errorf("%w: table %s has %d columns in the binlog and %d now: it was altered; "+
-			"abort the move and begin it again", ErrUnreadable, name, e.ColumnCount, len(table.Columns))
+	if err := table.shaped(e.Table); err != nil {
+		return err
 	}
-	values := make([]Row, len(e.Rows))
-	for i, raw := range e.Rows {
-		if i < len(e.SkippedColumns) && len(e.SkippedColumns[i]) != 0 {
-			return fmt.Errorf("%w: table %s: a row without all its columns: set binlog_row_image=FULL", ErrUnreadable, name)
+	step := 1 // images a change
+	operation := operation(kind)
+	switch operation {
+	case replication.EnumRowsEventTypeInsert, replication.EnumRowsEventTypeDelete:
+	case replication.EnumRowsEventTypeUpdate:
+		step = 2
+	default:
+		return fmt.Errorf("%w: table %s: unknown kind of row event %s", ErrUnreadable, table.Name, kind)
+	}
+	if len(e.Rows)%step != 0 {
+		return fmt.Errorf("%w: table %s: an update of half a row", ErrUnreadable, table.Name)
+	}
+	for i := 0; i < len(e.Rows); i += step {
+		c := Change{Table: table.Table}
+		var err error
+		if operation == replication.EnumRowsEventTypeInsert {
+			c.After, err = a.image(table, e, i)
+		} else {
+			c.Before, err = a.image(table, e, i)
 		}
-		row, err := convertRow(table, raw)
+		if err == nil && step == 2 {
+			c.After, err = a.image(table, e, i+1)
+		}
 		if err != nil {
 			return err
 		}
-		values[i] = row
+		if (c.Before != nil && a.stream.kept(table, c.Before)) || (c.After != nil && a.stream.kept(table, c.After)) {
+			if err := a.keep(c); err != nil {
+				return err
+			}
+		}
 	}
-	switch operation(kind) {
-	case replication.EnumRowsEventTypeInsert:
-		for _, after := range values {
-			a.current.Changes = append(a.current.Changes, Change{Table: table, After: after})
+	return nil
+}
+
+// image reads one row of an event.
+func (a *assembler) image(table *followed, e *replication.RowsEvent, i int) (Row, error) {
+	if i < len(e.SkippedColumns) {
+		if err := table.complete(e.SkippedColumns[i]); err != nil {
+			return nil, err
 		}
-	case replication.EnumRowsEventTypeUpdate:
-		for i := 0; i+1 < len(values); i += 2 {
-			a.current.Changes = append(a.current.Changes, Change{Table: table, Before: values[i], After: values[i+1]})
-		}
-	case replication.EnumRowsEventTypeDelete:
-		for _, before := range values {
-			a.current.Changes = append(a.current.Changes, Change{Table: table, Before: before})
-		}
-	case replication.EnumRowsEventTypeUnknown:
-		return fmt.Errorf("%w: table %s: unknown kind of row event %s", ErrUnreadable, name, kind)
 	}
+	return table.convert(e.Rows[i])
+}
+
+// rowOverhead is what a row takes besides its bytes: its slice, and for each
+// value an interface and the slice that it points to.
+const (
+	rowOverhead   = 64
+	valueOverhead = 16 + 24 + 8
+)
+
+func (r Row) size() int {
+	n := rowOverhead + len(r)*valueOverhead
+	for _, v := range r {
+		if b, ok := v.([]byte); ok {
+			n += len(b)
+		}
+	}
+	return n
+}
+
+// keep adds a change to the transaction, which is bounded: it is passed on
+// whole or not at all.
+func (a *assembler) keep(c Change) error {
+	a.size += c.Before.size() + c.After.size()
+	if a.size > a.stream.transactionMax {
+		return fmt.Errorf("%w: transaction %s changes more than %d MiB of rows at once: "+
+			"make the change in smaller transactions, abort the move and begin it again",
+			ErrUnreadable, a.current.GTID, a.stream.transactionMax>>20)
+	}
+	a.current.Changes = append(a.current.Changes, c)
 	return nil
 }
 

@@ -17,6 +17,7 @@ func table(columns ...database.Column) *database.Table {
 }
 
 func TestValuesAreMadeWhatTheColumnSays(t *testing.T) {
+	members := [][]byte{[]byte("a"), []byte("b"), {}, []byte("\xe9")}
 	for _, c := range []struct {
 		column database.Column
 		in     any
@@ -28,26 +29,60 @@ func TestValuesAreMadeWhatTheColumnSays(t *testing.T) {
 		{database.Column{DataType: "mediumint", Type: "mediumint(8) unsigned"}, int32(-1), int64(16777215)},
 		{database.Column{DataType: "int", Type: "int(10) unsigned"}, int32(-1), int64(4294967295)},
 		{database.Column{DataType: "bigint", Type: "bigint(20) unsigned"}, int64(-1), uint64(18446744073709551615)},
-		{database.Column{DataType: "bit", Type: "bit(64)"}, int64(-1), uint64(18446744073709551615)},
-		{database.Column{DataType: "float", Type: "float"}, float32(0.1), float64(float32(0.1))},
-		{database.Column{DataType: "binary", Type: "binary(4)", Octets: 4}, "\x00\xff", []byte{0, 0xff, 0, 0}},
-		{database.Column{DataType: "varbinary", Type: "varbinary(4)"}, "\x00\xff", []byte{0, 0xff}},
-		{database.Column{DataType: "varchar", Type: "varchar(4)", Charset: "latin1"}, "\xe9", []byte{0xe9}},
-		{database.Column{DataType: "int", Type: "int(11)"}, nil, nil},
+		{database.Column{DataType: "bit", Type: "bit(64)"}, int64(-1), "\xff\xff\xff\xff\xff\xff\xff\xff"},
+		{database.Column{DataType: "bit", Type: "bit(12)"}, int64(0xA0B), "\x0a\x0b"},
+		{database.Column{DataType: "year", Type: "year(4)"}, 0, "0000"},
+		{database.Column{DataType: "float", Type: "float"}, float32(0.1), "0.10000000149011612"},
+		{database.Column{DataType: "double", Type: "double"}, 5e-324, "5e-324"},
+		{database.Column{DataType: "time", Type: "time(3)"}, "-00:00:01", "-00:00:01.000"},
+		{database.Column{DataType: "time", Type: "time"}, "12:00:00", "12:00:00"},
+		{database.Column{DataType: "binary", Type: "binary(4)", Octets: 4}, "\x00\xff", "\x00\xff\x00\x00"},
+		{database.Column{DataType: "varbinary", Type: "varbinary(4)"}, "\x00\xff", "\x00\xff"},
+		{database.Column{DataType: "varchar", Type: "varchar(4)", Charset: "latin1"}, "\xe9", "\xe9"},
+		{database.Column{DataType: "enum", Members: members}, int64(4), "\xe9"},
+		{database.Column{DataType: "enum", Members: members}, int64(3), ""},
+		{database.Column{DataType: "set", Members: members, Charset: "latin1"}, int64(0b1011), "a,b,\xe9"},
+		{database.Column{DataType: "set", Members: members[:2], Charset: "latin1"}, int64(0), ""},
+		{database.Column{DataType: "inet4", Type: "inet4"}, "\x01", "\x01\x00\x00\x00"},
 	} {
-		got, err := convert(c.column, c.in)
+		got, err := converterOf(c.column)(c.in)
 		if err != nil {
 			t.Errorf("%s %v: %v", c.column.Type, c.in, err)
 			continue
 		}
-		a, isBytes := got.([]byte)
-		b, wantBytes := c.want.([]byte)
-		if isBytes != wantBytes || isBytes && !bytes.Equal(a, b) || !isBytes && got != c.want {
+		if b, ok := got.([]byte); ok {
+			got = string(b)
+		}
+		if got != c.want {
 			t.Errorf("%s %v: %v (%T), want %v (%T)", c.column.Type, c.in, got, got, c.want, c.want)
 		}
 	}
-	if _, err := convert(database.Column{}, struct{}{}); err == nil {
-		t.Error("a value of an unknown type is taken")
+}
+
+func TestValuesThatNoColumnHoldsAreRefused(t *testing.T) {
+	members := [][]byte{[]byte("a"), []byte("b")}
+	for _, c := range []struct {
+		column database.Column
+		in     any
+	}{
+		{database.Column{DataType: "enum", Members: members}, int64(0)},
+		{database.Column{DataType: "enum", Members: members}, int64(3)},
+		{database.Column{DataType: "set", Members: members}, int64(4)},
+		{database.Column{DataType: "binary", Type: "binary(1)", Octets: 1}, "ab"},
+		{database.Column{DataType: "int", Type: "int(11)"}, "1"},
+		{database.Column{DataType: "int", Type: "int(10) unsigned"}, 1.5},
+		{database.Column{DataType: "varchar"}, struct{}{}},
+		{database.Column{DataType: "bit", Type: "bit(1)"}, "x"},
+		{database.Column{DataType: "year"}, "x"},
+		{database.Column{DataType: "set"}, "x"},
+		{database.Column{DataType: "enum"}, "x"},
+		{database.Column{DataType: "time"}, 1},
+		{database.Column{DataType: "float"}, "x"},
+		{database.Column{DataType: "uuid"}, 1},
+	} {
+		if got, err := converterOf(c.column)(c.in); err == nil {
+			t.Errorf("%s %v is taken as %v", c.column.DataType, c.in, got)
+		}
 	}
 }
 
@@ -99,13 +134,14 @@ func TestATransactionEndsWithItsCommit(t *testing.T) {
 func TestWhatCannotBeFollowedStopsTheStream(t *testing.T) {
 	const standalone = replication.BINLOG_MARIADB_FL_STANDALONE
 	for name, events := range map[string][]replication.Event{
-		"ALTER":         {gtid(standalone), query("ALTER TABLE `steps` ADD COLUMN a INT")},
-		"TRUNCATE":      {gtid(standalone), query("truncate table app.steps")},
-		"DROP":          {gtid(standalone), query("DROP TABLE IF EXISTS `other`,`steps` /* generated */")},
-		"RENAME":        {gtid(standalone), query("RENAME TABLE steps TO old")},
-		"statement DML": {gtid(0), query("UPDATE steps SET n = n + 1")},
-		"XA prepared":   {gtid(flagPreparedXA)},
-		"XA completed":  {gtid(flagCompletedXA)},
+		"ALTER":                  {gtid(standalone), query("ALTER TABLE `steps` ADD COLUMN a INT")},
+		"statement DML":          {gtid(0), query("UPDATE steps SET n = n + 1")},
+		"XA prepared":            {gtid(flagPreparedXA)},
+		"XA completed":           {gtid(flagCompletedXA)},
+		"out of order":           {gtid(0), &replication.XIDEvent{}, gtid(0)},
+		"LOAD DATA":              {gtid(0), &replication.ExecuteLoadQueryEvent{}},
+		"an event not known":     {gtid(0), &replication.GenericEvent{}},
+		"rows without beginning": {rowsOf("app", 0)},
 	} {
 		if _, err := assemble(t, events...); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %v, want ErrUnreadable", name, err)
@@ -113,26 +149,67 @@ func TestWhatCannotBeFollowedStopsTheStream(t *testing.T) {
 	}
 }
 
+// rowsOf is a row event of the table steps with integer columns.
+func rowsOf(schema string, columns int) *replication.RowsEvent {
+	row := make([]any, columns)
+	for i := range row {
+		row[i] = int32(1)
+	}
+	return &replication.RowsEvent{ColumnCount: uint64(columns), Rows: [][]any{row},
+		Table: &replication.TableMapEvent{Schema: []byte(schema), Table: []byte("steps"), ColumnCount: uint64(columns),
+			ColumnType: bytes.Repeat([]byte{mysql.MYSQL_TYPE_LONG}, columns), ColumnMeta: make([]uint16, columns)}}
+}
+
 func TestRowsWithAnotherShapeStopTheStream(t *testing.T) {
-	a := &assembler{stream: NewStream(&database.Server{Database: "app"}, []*database.Table{
-		table(database.Column{Name: "user_id", DataType: "varchar"}, database.Column{Name: "n", DataType: "int"})}, nil)}
-	of := func(schema string, columns uint64) *replication.RowsEvent {
-		return &replication.RowsEvent{ColumnCount: columns, Rows: [][]any{{"u", int32(1)}},
-			Table: &replication.TableMapEvent{Schema: []byte(schema), Table: []byte("steps")}}
+	one := func(name string) database.Column {
+		return database.Column{Name: name, DataType: "int", Type: "int(11)"}
 	}
-	if err := a.rows(replication.WRITE_ROWS_EVENTv1, of("app", 3)); !errors.Is(err, ErrUnreadable) {
-		t.Errorf("a row of three columns: %v, want ErrUnreadable", err)
+	a := &assembler{open: true, stream: NewStream(&database.Server{Database: "app"}, []*database.Table{table(one("user_id"), one("n"))}, nil)}
+	const insert = replication.WRITE_ROWS_EVENTv1
+	stops := func(what string, e *replication.RowsEvent) {
+		t.Helper()
+		if err := a.rows(insert, e); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s: %v, want ErrUnreadable", what, err)
+		}
 	}
-	if err := a.rows(replication.WRITE_ROWS_EVENTv1, of("other", 3)); err != nil || len(a.current.Changes) != 0 {
+	stops("three columns", rowsOf("app", 3))
+	partial := rowsOf("app", 2)
+	partial.SkippedColumns = [][]int{{1}}
+	stops("a partial row", partial)
+	typed := rowsOf("app", 2)
+	typed.Table.ColumnType[1] = mysql.MYSQL_TYPE_LONGLONG
+	stops("another type", typed)
+	renamed := rowsOf("app", 2)
+	renamed.Table.ColumnName = [][]byte{[]byte("n"), []byte("user_id")}
+	stops("columns in another order", renamed)
+	if err := a.rows(replication.UPDATE_ROWS_EVENTv1, rowsOf("app", 2)); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("an update with one image: %v, want ErrUnreadable", err)
+	}
+	if err := a.rows(insert, rowsOf("other", 3)); err != nil || len(a.current.Changes) != 0 {
 		t.Errorf("a row of another database: %v, %d changes", err, len(a.current.Changes))
 	}
-	partial := of("app", 2)
-	partial.SkippedColumns = [][]int{{1}}
-	if err := a.rows(replication.WRITE_ROWS_EVENTv1, partial); !errors.Is(err, ErrUnreadable) {
-		t.Errorf("a partial row: %v, want ErrUnreadable", err)
-	}
-	if err := a.rows(replication.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1, of("app", 2)); err != nil ||
+	if err := a.rows(replication.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1, rowsOf("app", 2)); err != nil ||
 		len(a.current.Changes) != 1 || a.current.Changes[0].After != nil {
 		t.Errorf("a compressed delete: %v, %+v", err, a.current.Changes)
+	}
+}
+
+func TestATransactionBeforeThePositionIsDropped(t *testing.T) {
+	from := database.Position{0: {Sequence: 5}}
+	a := &assembler{stream: NewStream(&database.Server{Database: "app"}, []*database.Table{table()}, from)}
+	var passed []uint64
+	for _, sequence := range []uint64{4, 5, 6, 9} { // 7 and 8 are a gap
+		for _, e := range []replication.Event{&replication.MariadbGTIDEvent{GTID: mysql.MariadbGTID{SequenceNumber: sequence}}, &replication.XIDEvent{}} {
+			done, err := a.add(&replication.BinlogEvent{Header: &replication.EventHeader{}, Event: e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done {
+				passed = append(passed, a.current.GTID.Sequence)
+			}
+		}
+	}
+	if len(passed) != 2 || passed[0] != 6 || passed[1] != 9 {
+		t.Errorf("passed on %v, want 6 and 9", passed)
 	}
 }

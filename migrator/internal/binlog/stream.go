@@ -1,6 +1,7 @@
 package binlog
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -47,25 +49,78 @@ const (
 	// reconnectMax bounds how long a broken connection is opened again and
 	// again before the stream gives up.
 	reconnectMax = 60 * time.Second
-	// eventsAhead bounds the events decoded and not yet taken.
+	// eventsAhead and bytesAhead bound the events decoded and not yet taken. An
+	// event is of 8 KiB unless one row is larger; it is of max_allowed_packet at
+	// most, and then the only one.
 	eventsAhead = 1024
+	bytesAhead  = 64 << 20
+	// transactionMax bounds the rows of one transaction, which is in memory
+	// whole until it is applied: a million rows of 256 bytes. Rows that Keep
+	// does not want do not count.
+	transactionMax = 256 << 20
 )
 
 // Stream follows one server.
 type Stream struct {
 	server   *database.Server
-	tables   map[string]*database.Table
+	tables   map[string]*followed
 	position database.Position // after the last whole transaction
+	keep     func(t *database.Table, deciding any) bool
+	// fold says that the server takes names that differ in case for one, and
+	// writes them in lower case.
+	fold           bool
+	transactionMax int
 }
 
 // NewStream follows server from a position on. The description of the tables
 // must be that of the server.
 func NewStream(server *database.Server, tables []*database.Table, from database.Position) *Stream {
-	s := &Stream{server: server, tables: map[string]*database.Table{}, position: from.Clone()}
+	s := &Stream{server: server, tables: map[string]*followed{}, position: from.Clone(), transactionMax: transactionMax}
 	for _, t := range tables {
-		s.tables[t.Name] = t
+		s.tables[t.Name] = newFollowed(t)
 	}
 	return s
+}
+
+// Keep makes the stream drop, before they cost anything, the changes whose
+// value in the column that decides the bucket is not wanted, neither before nor
+// after. It must be called before Run.
+func (s *Stream) Keep(wanted func(t *database.Table, deciding any) bool) *Stream {
+	s.keep = wanted
+	return s
+}
+
+func (s *Stream) kept(t *followed, row Row) bool {
+	return s.keep == nil || s.keep(t.Table, row[t.deciding])
+}
+
+// table finds the chosen table that a row event is of, nil if it is of another.
+func (s *Stream) table(m *replication.TableMapEvent) *followed {
+	if s.fold {
+		if !strings.EqualFold(string(m.Schema), s.server.Database) {
+			return nil
+		}
+		for name, t := range s.tables {
+			if strings.EqualFold(string(m.Table), name) {
+				return t
+			}
+		}
+		return nil
+	}
+	if string(m.Schema) != s.server.Database {
+		return nil
+	}
+	return s.tables[string(m.Table)]
+}
+
+// isChosen says whether a name in a statement may be that of a chosen table.
+func (s *Stream) isChosen(name string) bool {
+	for known := range s.tables {
+		if sameName(name, known) {
+			return true
+		}
+	}
+	return false
 }
 
 // Run sends every transaction after the position to out until ctx ends or the
@@ -76,7 +131,7 @@ func (s *Stream) Run(ctx context.Context, out chan<- Transaction) error {
 	var broken time.Time
 	for {
 		before := s.position.String()
-		err := s.follow(ctx, out)
+		err := s.connect(ctx, out)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -99,8 +154,14 @@ func (s *Stream) Run(ctx context.Context, out chan<- Transaction) error {
 	}
 }
 
-// follow reads one connection until it breaks.
-func (s *Stream) follow(ctx context.Context, out chan<- Transaction) error {
+// connect asks how the server compares names, and reads one connection until it
+// breaks.
+func (s *Stream) connect(ctx context.Context, out chan<- Transaction) error {
+	folds, err := s.server.Variable(ctx, "lower_case_table_names")
+	if err != nil {
+		return err
+	}
+	s.fold = folds != "0"
 	host, port, err := s.server.HostPort()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
@@ -109,9 +170,11 @@ func (s *Stream) follow(ctx context.Context, out chan<- Transaction) error {
 	if err != nil {
 		return err
 	}
+	reading, cancel := context.WithCancel(ctx)
+	d := newDecoder(s)
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID:                id,
-		Flavor:                  mysql.MariaDBFlavor,
+		Flavor:                  database.MariaDB().Flavor,
 		Host:                    host,
 		Port:                    port,
 		User:                    s.server.Account.User,
@@ -121,11 +184,16 @@ func (s *Stream) follow(ctx context.Context, out chan<- Transaction) error {
 		HeartbeatPeriod:         heartbeat,
 		ReadTimeout:             readTimeout,
 		DisableRetrySync:        true, // its own retries say nothing; Run does it
+		DiscardGTIDSet:          true, // it would copy one for each transaction
 		VerifyChecksum:          true,
 		EventCacheCount:         eventsAhead,
-		Logger:                  slog.New(slog.NewTextHandler(io.Discard, nil)),
+		RowsEventDecodeFunc: func(e *replication.RowsEvent, data []byte) error {
+			return d.decode(reading, e, data)
+		},
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	defer syncer.Close()
+	defer cancel() // before Close, which waits for the decoder
 	set, err := mysql.ParseMariadbGTIDSet(s.position.String())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
@@ -134,13 +202,19 @@ func (s *Stream) follow(ctx context.Context, out chan<- Transaction) error {
 	if err != nil {
 		return classify(err)
 	}
+	return s.read(ctx, streamer, d, out)
+}
+
+// read takes events until there are no more, and passes transactions on.
+func (s *Stream) read(ctx context.Context, streamer *replication.BinlogStreamer, d *decoder, out chan<- Transaction) error {
 	tx := &assembler{stream: s}
 	for {
 		event, err := streamer.GetEvent(ctx)
 		if err != nil {
-			return classify(err)
+			return cmp.Or(d.failure(), classify(err))
 		}
 		done, err := tx.add(event)
+		d.taken(event)
 		if err != nil {
 			return err
 		}

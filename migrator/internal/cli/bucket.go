@@ -65,6 +65,7 @@ func (a *app) bucketMove() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			progress.follow(ctx, m)
 			err = engine.Run(ctx, m)
 			progress.end()
 			if err != nil {
@@ -126,10 +127,11 @@ func (a *app) bucketSoak() *cobra.Command {
 }
 
 func (a *app) bucketFinish() *cobra.Command {
-	return a.canDryRun(a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
+	var force string
+	c := a.canDryRun(a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
 		func(ctx context.Context, engine *move.Engine, m *move.Move) error {
 			if a.dryRun {
-				if m.State() != move.Soaking {
+				if m.State() != move.Soaking && m.State() != move.Done {
 					return fmt.Errorf("%w: %s is %s: only what is soaking can be finished", errRefused, m.Record.Move, m.State())
 				}
 				if a.json() {
@@ -138,11 +140,21 @@ func (a *app) bucketFinish() *cobra.Command {
 				a.printf("would purge the rows of buckets %s from %s for good; nothing was changed\n", m.Buckets, m.From())
 				return nil
 			}
-			if err := engine.Finish(ctx, m); err != nil {
+			finish := engine.Finish
+			if force != "" {
+				finish = func(ctx context.Context, m *move.Move) error {
+					return engine.FinishForced(ctx, m, a.env.Who+": "+force)
+				}
+			}
+			if err := finish(ctx, m); errors.Is(err, move.ErrReaders) {
+				return fmt.Errorf("%w: %w", errRefused, err)
+			} else if err != nil {
 				return err
 			}
 			return a.printMove(moveResult{Move: m.Record.Move, State: m.State(), Buckets: m.Buckets, From: m.From(), To: m.To()})
 		}))
+	c.Flags().StringVar(&force, "force", "", "the reason to purge although proxies or open transactions may still read there; it goes to the journal")
+	return c
 }
 
 // onMove is a command on one open move, named by its id or by a bucket of it.
@@ -165,6 +177,7 @@ func (a *app) onMove(use, short string, do func(context.Context, *move.Engine, *
 			}
 			progress := a.newProgress()
 			defer progress.end()
+			progress.follow(cmd.Context(), m)
 			return do(cmd.Context(), a.engine(progress.event), m)
 		},
 	}

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +36,7 @@ func TestFenceIsInstalledEverywhereAndRemoved(t *testing.T) {
 		t.Fatalf("gamma let a bucket be written that lives on alpha: %v", err)
 	}
 	d.unchanged(0, []string{"fence", "remove", "--table", "steps", "--dry-run"}, "DROP TRIGGER IF EXISTS `drover_fence_steps_delete`")
-	d.want(0, []string{"fence", "remove", "--table", "steps"}, "not fenced")
+	d.want(0, []string{"fence", "remove", "--table", "steps", "--confirm", "unfence"}, "not fenced")
 	must(t, d.applicationMayWrite(servers.gamma, "u1"))
 	results = nil
 	d.reads(&results, "fence", "status")
@@ -109,4 +111,65 @@ func TestUsersDoNotWaitBehindAFenceThatWaits(t *testing.T) {
 	if r := <-installed; r.code != 0 {
 		t.Fatalf("the installation failed: %s%s", r.out, r.err)
 	}
+}
+
+func TestFenceRemoveNeedsItsWordAndNothingUnderWay(t *testing.T) {
+	d := ready(t)
+	d.want(0, []string{"fence", "install"}, "fenced")
+	d.unchanged(3, []string{"fence", "remove", "--confirm", "yes"}, `the word is "unfence"`)
+	d.unchanged(3, []string{"fence", "remove", "--confirm", "Unfence"})
+	var out, errOut bytes.Buffer
+	code := Run(t.Context(), Environment{Args: []string{"fence", "remove"}, In: strings.NewReader("no\n"), Out: &out, Err: &errOut, Config: d.path("migrator.yaml")})
+	if code != 3 || !strings.Contains(errOut.String(), "Write") {
+		t.Fatalf("got %d, %s", code, errOut.String())
+	}
+	d.exec(servers.alpha, "INSERT INTO drover_move (id, kind, state, open, run, detail, who, why, created, updated) "+
+		"VALUES ('m1', 'move', 'soaking', 1, 1, '{}', 'w', '', NOW(), NOW())")
+	d.unchanged(3, []string{"fence", "remove", "--confirm", "unfence"}, "m1 is soaking")
+	d.exec(servers.alpha, "DELETE FROM drover_move")
+	code = Run(t.Context(), Environment{Args: []string{"fence", "remove"}, In: strings.NewReader("unfence\n"), Out: &out, Err: &errOut, Config: d.path("migrator.yaml")})
+	if code != 0 {
+		t.Fatalf("got %d, %s", code, errOut.String())
+	}
+	d.want(0, []string{"fence", "status"}, "not fenced")
+}
+
+func TestFenceVerifyProvesTheFenceAndFindsItsHoles(t *testing.T) {
+	d := ready(t)
+	d.exec(servers.gamma, "SET GLOBAL local_infile = 1")
+	d.exec(servers.alpha, "SET GLOBAL local_infile = 1")
+	d.want(2, []string{"fence", "verify"}, "--as")
+	d.want(2, []string{"fence", "verify", "--as", testservers.AccountDrover}, "the migrator's own account")
+	word := d.write("word", testservers.Password+"\n")
+	verify := []string{"fence", "verify", "--as", testservers.AccountApp, "--password-file", word}
+	d.unchanged(3, verify, "NOT PROVED", "[P]")
+	d.want(0, []string{"fence", "install"}, "fenced")
+	d.unchanged(0, verify, "proved", "app can get around the fence", "drover_fence")
+	var results []proofResult
+	d.reads(&results, verify...)
+	if len(results) != 8 {
+		t.Fatalf("%d results", len(results))
+	}
+	for _, r := range results {
+		if r.Tried < 80 || len(r.Wrong) != 0 || r.Error != "" {
+			t.Errorf("got %s %s %s: %d tried, %+v, %s", r.Shard, r.Account, r.Table, r.Tried, r.Wrong, r.Error)
+		}
+	}
+	d.exec(servers.gamma, "DROP TRIGGER drover_fence_profile_delete")
+	d.unchanged(3, verify, "NOT PROVED", "delete join", "1 of 8")
+	d.unchanged(3, []string{"fence", "verify", "--as", "nobody", "--password-file", word}, "Access denied")
+}
+
+func TestFenceOfTheOlderSchemaIsBroughtToThisOne(t *testing.T) {
+	d := ready(t)
+	d.want(0, []string{"fence", "install"}, "fenced")
+	d.exec(servers.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 1'",
+		"CREATE OR REPLACE TRIGGER drover_fence_steps_insert BEFORE INSERT ON steps FOR EACH ROW BEGIN END")
+	d.want(0, []string{"fence", "status"}, "fenced by schema 1")
+	d.want(0, []string{"fence", "install"}, "fenced")
+	if got := d.scan(servers.alpha, "SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'drover_fence'"); got != fmt.Sprintf("drover fence, schema %d", fence.SchemaVersion) {
+		t.Fatalf("got %q", got)
+	}
+	d.exec(servers.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 9'")
+	d.unchanged(3, []string{"fence", "install"}, "newer version of Drover")
 }

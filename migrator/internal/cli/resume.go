@@ -61,7 +61,7 @@ func (a *app) resumeOne(ctx context.Context, r *journal.Record) error {
 		return a.printResumed(resumed{Move: r.Move, Was: r.State, State: r.State, DryRun: true})
 	}
 	was := r.State
-	state, err := a.withRecord(r,
+	state, err := a.withRecord(ctx, r,
 		func(e *move.Engine, m *move.Move) error { return e.Resume(ctx, m) },
 		func(e *promote.Engine, p *promote.Promotion) error { return e.Resume(ctx, p) })
 	if err != nil {
@@ -84,7 +84,7 @@ func (a *app) printResumed(r resumed) error {
 
 // withRecord calls one of the two with the move or the promotion that a record
 // tells of, and returns the state it is in then.
-func (a *app) withRecord(r *journal.Record, onMove func(*move.Engine, *move.Move) error,
+func (a *app) withRecord(ctx context.Context, r *journal.Record, onMove func(*move.Engine, *move.Move) error,
 	onPromotion func(*promote.Engine, *promote.Promotion) error) (string, error) {
 	progress := a.newProgress()
 	defer progress.end()
@@ -94,6 +94,7 @@ func (a *app) withRecord(r *journal.Record, onMove func(*move.Engine, *move.Move
 		if err != nil {
 			return "", err
 		}
+		progress.follow(ctx, m)
 		err = onMove(a.engine(progress.event), m)
 		return string(m.State()), err
 	case journal.KindPromotion:
@@ -128,7 +129,7 @@ func (a *app) abortCommand() *cobra.Command {
 				return a.printResumed(resumed{Move: record.Move, Was: record.State, State: record.State, DryRun: true})
 			}
 			was := record.State
-			state, err := a.withRecord(record,
+			state, err := a.withRecord(ctx, record,
 				func(e *move.Engine, m *move.Move) error { return e.Abort(ctx, m, a.why) },
 				func(e *promote.Engine, p *promote.Promotion) error { return e.Abort(ctx, p, a.why) })
 			if err != nil {

@@ -33,6 +33,7 @@ type Environment struct {
 const (
 	exitFailed      = 1
 	exitUsage       = 2
+	exitPartial     = 2 // not everything could be asked
 	exitRefused     = 3
 	exitInterrupted = 130
 )
@@ -74,6 +75,9 @@ func Run(ctx context.Context, env Environment) int {
 	case errors.Is(err, errUsage):
 		a.fail(err)
 		return exitUsage
+	case errors.Is(err, errPartial):
+		a.fail(err)
+		return exitPartial
 	default:
 		a.fail(err)
 		return exitFailed
@@ -145,9 +149,13 @@ func (a *app) commands() []*cobra.Command {
 		a.mapCommand(),
 		a.whitelistCommand(),
 		a.checkCommand(),
+		a.planCommand(),
 		a.bucketCommand(),
+		a.verifyCommand(),
 		a.shardCommand(),
+		a.moveCommand(),
 		a.statusCommand(),
+		a.doctorCommand(),
 		a.resumeCommand(),
 		a.abortCommand(),
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	// Account is the migrator's own database account on every server. It alone
 	// passes the trigger fence.
 	Account Account `yaml:"account"`
+	// Application is the account of the applications, as which fence verify tries
+	// the fence. Nothing else uses it.
+	Application Account `yaml:"application"`
 	// Replication is the account by which a replica connects to a primary.
 	Replication Account `yaml:"replication"`
 	// Tables are the sharded tables.
@@ -51,12 +54,16 @@ type Limits struct {
 	FreezeLock  time.Duration `yaml:"freeze_lock_max"`
 	Freeze      time.Duration `yaml:"freeze_max"`
 	FreezeTries int           `yaml:"freeze_tries"`
+	GateAge     time.Duration `yaml:"gate_age"`
+	GateKnock   time.Duration `yaml:"gate_knock"`
+	GateWait    time.Duration `yaml:"gate_wait_max"`
 	Backoff     time.Duration `yaml:"backoff"`
 	BackoffMax  time.Duration `yaml:"backoff_max"`
 	CatchUp     time.Duration `yaml:"catch_up"`
 	ChunkTime   time.Duration `yaml:"chunk_time"`
 	Hold        time.Duration `yaml:"hold_max"`
 	Ack         time.Duration `yaml:"ack_max"`
+	Throttle    Throttle      `yaml:"throttle"`
 }
 
 // Log is how the migrator logs, to standard error.
@@ -71,8 +78,9 @@ func Default() Config {
 	return Config{
 		Map: Map{Store: StoreFile, MaxChange: DefaultMaxChange},
 		Move: Limits{FreezeLock: l.FreezeLock, Freeze: l.Freeze, FreezeTries: l.FreezeTries,
+			GateAge: l.GateAge, GateKnock: l.GateKnock, GateWait: l.GateWait,
 			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime,
-			Hold: l.Hold.Until, Ack: l.Hold.Ack},
+			Hold: l.Hold.Until, Ack: l.Hold.Ack, Throttle: defaultThrottle(l.Throttle)},
 		Log: Log{Level: "info", Format: "text"},
 	}
 }
@@ -84,13 +92,13 @@ func Load(path string) (*Config, error) {
 		return nil, err
 	}
 	dir := filepath.Dir(path)
-	paths := append(c.Map.paths(), &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Replication.PasswordFile)
+	paths := append(c.Map.paths(), &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Application.PasswordFile, &c.Replication.PasswordFile)
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	for _, a := range []*Account{&c.Account, &c.Replication} {
+	for _, a := range []*Account{&c.Account, &c.Application, &c.Replication} {
 		if err := a.readPassword(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -132,12 +140,17 @@ func (c *Config) Validate() error {
 	p.Lasting("move.freeze_lock_max", m.FreezeLock, time.Millisecond, 10*time.Second)
 	p.Lasting("move.freeze_max", m.Freeze, 10*time.Millisecond, time.Minute)
 	p.Between("move.freeze_tries", int64(m.FreezeTries), 1, 1_000_000)
+	// The server tells the age of a transaction in whole seconds.
+	p.Lasting("move.gate_age", m.GateAge, time.Second, time.Hour)
+	p.Lasting("move.gate_knock", m.GateKnock, time.Second, time.Hour)
+	p.Lasting("move.gate_wait_max", m.GateWait, 0, 7*24*time.Hour)
 	p.Lasting("move.backoff", m.Backoff, time.Millisecond, time.Minute)
 	p.Lasting("move.backoff_max", m.BackoffMax, m.Backoff, time.Hour)
 	p.Lasting("move.catch_up", m.CatchUp, time.Millisecond, time.Minute)
 	p.Lasting("move.chunk_time", m.ChunkTime, time.Millisecond, time.Minute)
 	p.Lasting("move.hold_max", m.Hold, 10*time.Millisecond, time.Minute)
 	p.Lasting("move.ack_max", m.Ack, 10*time.Millisecond, time.Minute)
+	m.Throttle.validate(&p)
 	return p.Err()
 }
 
@@ -146,8 +159,10 @@ func (c *Config) MoveLimits() move.Limits {
 	l := move.DefaultLimits()
 	m := c.Move
 	l.FreezeLock, l.Freeze, l.FreezeTries = m.FreezeLock, m.Freeze, m.FreezeTries
+	l.GateAge, l.GateKnock, l.GateWait = m.GateAge, m.GateKnock, m.GateWait
 	l.Backoff, l.BackoffMax, l.CatchUp, l.ChunkTime = m.Backoff, m.BackoffMax, m.CatchUp, m.ChunkTime
 	l.Hold.Until, l.Hold.Ack = m.Hold, m.Ack
+	l.Throttle = m.Throttle.limits()
 	return l
 }
 

@@ -91,13 +91,13 @@ func (s *Server) HostPort() (host string, port uint16, err error) {
 
 // BinlogPosition returns the position of the end of the server's binlog.
 func (s *Server) BinlogPosition(ctx context.Context) (Position, error) {
-	return s.position(ctx, "gtid_binlog_pos")
+	return s.position(ctx, MariaDB().Position)
 }
 
 // AppliedPosition returns what the server has in all: written itself or
 // applied as a replica.
 func (s *Server) AppliedPosition(ctx context.Context) (Position, error) {
-	return s.position(ctx, "gtid_current_pos")
+	return s.position(ctx, MariaDB().Applied)
 }
 
 func (s *Server) position(ctx context.Context, variable string) (Position, error) {

@@ -11,23 +11,6 @@ import (
 	"drover/shardlib/fence"
 )
 
-// Column is one column of a sharded table.
-type Column struct {
-	Name      string
-	Type      string // as SHOW CREATE TABLE writes it, such as "int(10) unsigned"
-	DataType  string // the word alone, such as "int"
-	Charset   string // empty for what is not text
-	Collation string
-	// Generated columns are computed by the server and never written.
-	Generated bool
-	Nullable  bool
-	// Octets is the length of a fixed BINARY column in bytes.
-	Octets int
-}
-
-// Unsigned says whether the column holds no negative numbers.
-func (c Column) Unsigned() bool { return strings.Contains(c.Type, "unsigned") }
-
 // Table is a sharded table as a server describes it.
 type Table struct {
 	fence.Sharded
@@ -47,19 +30,27 @@ type Table struct {
 // ErrNoTable is returned for a table that the server does not have.
 var ErrNoTable = errors.New("no such table")
 
+// ErrNotBase is returned for what is no plain table: a view, a sequence, a
+// system-versioned table, whose history no statement can write.
+var ErrNotBase = errors.New("only a plain table can be sharded")
+
 // Describe reads the description of a table in the server's database.
 func (s *Server) Describe(ctx context.Context, sharded fence.Sharded, buckets uint32) (*Table, error) {
 	t := &Table{Sharded: sharded, Uniques: map[string][]string{}, Buckets: buckets}
 	wrap := func(err error) error {
 		return fmt.Errorf("database %s: describe table %s: %w", s.Name(), sharded.Name, err)
 	}
-	err := s.DB.QueryRowContext(ctx, "SELECT COALESCE(ENGINE, '') FROM information_schema.TABLES "+
-		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND TABLE_TYPE = 'BASE TABLE'", sharded.Name).Scan(&t.Engine)
+	var kind string
+	err := s.DB.QueryRowContext(ctx, "SELECT COALESCE(ENGINE, ''), TABLE_TYPE FROM information_schema.TABLES "+
+		"WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?", sharded.Name).Scan(&t.Engine, &kind)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, wrap(ErrNoTable)
 	}
 	if err != nil {
 		return nil, wrap(err)
+	}
+	if kind != "BASE TABLE" {
+		return nil, wrap(fmt.Errorf("%w, and this is a %s", ErrNotBase, kind))
 	}
 	if err := s.describeColumns(ctx, t); err != nil {
 		return nil, wrap(err)
@@ -96,7 +87,16 @@ func (s *Server) describeColumns(ctx context.Context, t *Table) error {
 		}
 		t.Columns = append(t.Columns, c)
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	rows.Close() // its connection may be the only one
+	for i := range t.Columns {
+		if err := s.describeMembers(ctx, &t.Columns[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) describeKeys(ctx context.Context, t *Table) error {
@@ -143,58 +143,6 @@ func (t *Table) Written() []int {
 	return w
 }
 
-// Param is the placeholder for a value of the column where it is compared.
-// Values come as text; a comparison of text with the column would be made with
-// doubles, in another collation, or without the index.
-func (c Column) Param() string {
-	switch c.DataType {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
-		if c.Unsigned() {
-			return "CAST(? AS UNSIGNED)"
-		}
-		return "CAST(? AS SIGNED)"
-	case "decimal":
-		bare, _, _ := strings.Cut(c.Type, " ")
-		return "CAST(? AS " + bare + ")"
-	case "date":
-		return "CAST(? AS DATE)"
-	case "datetime", "timestamp":
-		return "CAST(? AS DATETIME(6))"
-	case "time":
-		return "CAST(? AS TIME(6))"
-	}
-	if c.Charset == "" {
-		return "?"
-	}
-	return "CONVERT(? USING " + c.Charset + ") COLLATE " + c.Collation
-}
-
-// Comparable says whether the column may be part of a primary key: whether the
-// order of its values is the order in which Param compares them.
-func (c Column) Comparable() bool {
-	switch c.DataType {
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal",
-		"date", "datetime", "timestamp", "time", "char", "varchar", "binary", "varbinary":
-		return true
-	default:
-		return false
-	}
-}
-
-// Read is the expression that reads the column without loss as text. FLOAT
-// prints six digits unless it is read as DOUBLE, and the year 0000 is 0 as a
-// number, which as text is the year 2000.
-func (c Column) Read() string {
-	switch c.DataType {
-	case "float":
-		return "CAST(" + fence.Quote(c.Name) + " AS DOUBLE)"
-	case "year":
-		return "CAST(" + fence.Quote(c.Name) + " AS CHAR)"
-	default:
-		return fence.Quote(c.Name)
-	}
-}
-
 // Same lists how the table differs from another server's description of it.
 // Moving rows between tables that differ is refused.
 func (t *Table) Same(o *Table) []string {
@@ -203,7 +151,7 @@ func (t *Table) Same(o *Table) []string {
 		return []string{fmt.Sprintf("%d columns against %d", len(t.Columns), len(o.Columns))}
 	}
 	for i, c := range t.Columns {
-		if c != o.Columns[i] {
+		if !c.same(o.Columns[i]) {
 			diffs = append(diffs, fmt.Sprintf("column %d: %s %s %s against %s %s %s",
 				i+1, c.Name, c.Type, c.Collation, o.Columns[i].Name, o.Columns[i].Type, o.Columns[i].Collation))
 		}

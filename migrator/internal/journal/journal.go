@@ -15,11 +15,11 @@ package journal
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"drover/bucketmap"
@@ -59,6 +59,10 @@ type Record struct {
 	Who, Why string
 	Created  time.Time
 	Updated  time.Time
+	// Since is when the move came into its state, and Running whether a live
+	// migrator had it when the record was read.
+	Since   time.Time
+	Running bool
 	// Home is the shard whose database has the record.
 	Home bucketmap.ShardName
 }
@@ -176,11 +180,25 @@ func (j *Journal) WriteIn(ctx context.Context, tx *sql.Tx, r *Record, note strin
 
 func (j *Journal) entry(ctx context.Context, tx *sql.Tx, r *Record, note string) error {
 	if len(note) > noteMax {
-		note = note[:noteMax]
+		note = strings.ToValidUTF8(note[:noteMax], "")
 	}
 	_, err := tx.ExecContext(ctx, "INSERT INTO drover_journal (move_id, at, run, state, host, note) VALUES (?, ?, ?, ?, ?, ?)",
 		string(r.Move), r.Updated, r.Run, r.State, j.host, note)
 	return err
+}
+
+// Remark adds a note to the history of a move without changing the move, if r's
+// run still has it.
+func (j *Journal) Remark(ctx context.Context, r *Record, note string) error {
+	if len(note) > noteMax {
+		note = strings.ToValidUTF8(note[:noteMax], "")
+	}
+	if _, err := j.server.DB.ExecContext(ctx, "INSERT INTO drover_journal (move_id, at, run, state, host, note) "+
+		"SELECT id, ?, run, state, ?, ? FROM drover_move WHERE id = ? AND run = ?",
+		time.Now().UTC(), j.host, note, string(r.Move), r.Run); err != nil {
+		return fmt.Errorf("journal of %s: remark on %s: %w", j.server.Name(), r.Move, err)
+	}
+	return nil
 }
 
 // TakeOver gives the move to a new run and returns its record.
@@ -226,15 +244,29 @@ func (j *Journal) List(ctx context.Context, open bool) ([]*Record, error) {
 	if open {
 		where = "WHERE open"
 	}
-	records, err := j.query(ctx, j.server.DB, where+" ORDER BY created, id")
+	return j.list(ctx, j.server.DB, where)
+}
+
+// ListIn is List, of all records, within a transaction on the journal's server.
+func (j *Journal) ListIn(ctx context.Context, q fence.Querier) ([]*Record, error) {
+	return j.list(ctx, q, "")
+}
+
+func (j *Journal) list(ctx context.Context, q fence.Querier, where string) ([]*Record, error) {
+	records, err := j.query(ctx, q, where+" ORDER BY created, id")
 	if err != nil {
 		return nil, fmt.Errorf("journal of %s: list: %w", j.server.Name(), err)
 	}
 	return records, nil
 }
 
+// since is the time of the first entry after the last one of another state.
+const since = "COALESCE((SELECT MIN(e.at) FROM drover_journal AS e WHERE e.move_id = m.id AND e.id > " +
+	"COALESCE((SELECT MAX(o.id) FROM drover_journal AS o WHERE o.move_id = m.id AND o.state <> m.state), 0)), m.updated)"
+
 func (j *Journal) query(ctx context.Context, q fence.Querier, where string, args ...any) ([]*Record, error) {
-	rows, err := q.QueryContext(ctx, "SELECT id, kind, state, open, run, detail, who, why, created, updated FROM drover_move "+where, args...)
+	rows, err := q.QueryContext(ctx, "SELECT id, kind, state, open, run, detail, who, why, created, updated, "+since+
+		", IS_USED_LOCK(CONCAT('"+lockPrefix+"', id)) IS NOT NULL FROM drover_move AS m "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,16 +275,15 @@ func (j *Journal) query(ctx context.Context, q fence.Querier, where string, args
 	for rows.Next() {
 		r := &Record{Home: j.server.Shard}
 		var detail []byte
-		var created, updated string
-		if err := rows.Scan(&r.Move, &r.Kind, &r.State, &r.Open, &r.Run, &detail, &r.Who, &r.Why, &created, &updated); err != nil {
+		var created, updated, since string
+		if err := rows.Scan(&r.Move, &r.Kind, &r.State, &r.Open, &r.Run, &detail, &r.Who, &r.Why, &created, &updated, &since, &r.Running); err != nil {
 			return nil, err
 		}
 		r.Detail = detail
-		if r.Created, err = time.Parse(timestamp, created); err != nil {
-			return nil, err
-		}
-		if r.Updated, err = time.Parse(timestamp, updated); err != nil {
-			return nil, err
+		for text, at := range map[string]*time.Time{created: &r.Created, updated: &r.Updated, since: &r.Since} {
+			if *at, err = time.Parse(timestamp, text); err != nil {
+				return nil, err
+			}
 		}
 		records = append(records, r)
 	}
@@ -283,38 +314,4 @@ func (j *Journal) Entries(ctx context.Context, move bucketmap.MoveID) ([]Entry, 
 		entries = append(entries, e)
 	}
 	return entries, rows.Err()
-}
-
-// lockWaitSeconds is long enough for a server to notice that the process which
-// had the lock is dead.
-const lockWaitSeconds = 3
-
-func lockName(move bucketmap.MoveID) string { return "drover." + string(move) }
-
-// Lock makes this process the only one that runs the move, for as long as one
-// connection lives: a process that dies frees it. It keeps honest migrators
-// apart; against one that wakes up after its connection was given up, the run
-// in every compare-and-swap helps.
-func (j *Journal) Lock(ctx context.Context, move bucketmap.MoveID) (unlock func(), err error) {
-	conn, err := j.server.DB.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("journal of %s: lock %s: %w", j.server.Name(), move, err)
-	}
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", lockName(move), lockWaitSeconds).Scan(&got); err != nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("journal of %s: lock %s: %w", j.server.Name(), move, err)
-	}
-	if got.Int64 != 1 {
-		_ = conn.Close()
-		return nil, fmt.Errorf("journal of %s: %s: %w; wait for it, or end it and run migrator resume", j.server.Name(), move, ErrLocked)
-	}
-	return func() {
-		release, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockWaitSeconds*time.Second)
-		defer cancel()
-		// Best effort: the lock goes with the connection, so the connection goes.
-		_, _ = conn.ExecContext(release, "DO RELEASE_LOCK(?)", lockName(move))
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		_ = conn.Close()
-	}, nil
 }

@@ -31,12 +31,15 @@ func CheckNext[S ~string](next map[S][]S, from, to S) error {
 
 // Event tells the operator how a move or a promotion is getting on.
 type Event[S ~string] struct {
-	Move   bucketmap.MoveID `json:"move"`
-	State  S                `json:"state"`
-	At     time.Time        `json:"at"`
-	Note   string           `json:"note,omitempty"`
-	Rows   int64            `json:"rows,omitempty"`   // copied, applied or removed in this state
-	Behind uint64           `json:"behind,omitempty"` // transactions that are still to come over
+	Move  bucketmap.MoveID `json:"move"`
+	State S                `json:"state"`
+	At    time.Time        `json:"at"`
+	Note  string           `json:"note,omitempty"`
+	Rows  int64            `json:"rows,omitempty"` // copied, applied or removed in this state
+	// RowsTotal is about how many rows that will be, 0 when it is not known.
+	RowsTotal int64 `json:"rows_total,omitempty"`
+	// Behind is how many transactions are still to come over.
+	Behind uint64 `json:"behind_transactions,omitempty"`
 	// Entered is true when State has just been entered.
 	Entered bool `json:"entered"`
 }

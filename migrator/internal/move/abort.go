@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
@@ -73,61 +72,6 @@ func (r *run) setRows(ctx context.Context, server *database.Server, from, to fen
 			Buckets: group, From: from, FromToken: r.token, To: to, ToToken: token})
 	}); err != nil {
 		return fmt.Errorf("make the buckets %s on %s: %w", to, server.Name(), err)
-	}
-	return nil
-}
-
-// removeRows deletes, in small transactions, the rows of those buckets whose
-// fence row on a server is in a state and this run's; each transaction asserts
-// that it still is.
-func (r *run) removeRows(ctx context.Context, server *database.Server, state fence.State, during State) error {
-	const chunk = 1000 // rows a transaction: a few milliseconds, and little lag for replicas
-	// Buckets that were let go already have nothing left here.
-	buckets, err := r.ours(ctx, server, state)
-	if err != nil || len(buckets) == 0 {
-		return err
-	}
-	for _, t := range r.tables {
-		for _, segment := range segments(t, buckets) {
-			for {
-				var n int64
-				r.crash("before_remove", during)
-				err := database.InTx(ctx, server.DB, func(tx *sql.Tx) error {
-					if err := r.assertRows(ctx, tx, buckets, state); err != nil {
-						return err
-					}
-					res, err := tx.ExecContext(ctx, "DELETE FROM "+fence.Quote(t.Name)+" WHERE "+segment+" LIMIT "+strconv.Itoa(chunk))
-					if err != nil {
-						return err
-					}
-					n, err = res.RowsAffected()
-					return err
-				})
-				if err != nil {
-					return fmt.Errorf("remove rows of %s from %s: %w", t.Name, server.Name(), err)
-				}
-				r.crash("after_remove", during)
-				r.report(Event{Move: r.move.Record.Move, State: during, Rows: n})
-				if n < chunk {
-					break
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// assertRows locks the buckets' rows and checks that none can be live here.
-func (r *run) assertRows(ctx context.Context, tx *sql.Tx, buckets []bucketmap.BucketID, state fence.State) error {
-	var n int
-	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT state, move_id FROM "+fence.Table+" FORCE INDEX (PRIMARY) WHERE bucket IN ("+
-		bucketList(buckets)+") LOCK IN SHARE MODE) AS f WHERE state <> ? OR move_id <> ?",
-		string(state), r.token.String()).Scan(&n)
-	if err != nil {
-		return err
-	}
-	if n != 0 {
-		return fmt.Errorf("%d buckets are not %s with move_id %s: %w", n, state, r.token, fence.ErrLostRow)
 	}
 	return nil
 }

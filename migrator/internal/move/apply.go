@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"drover/bucketmap"
@@ -33,26 +34,18 @@ func CreateTables(ctx context.Context, q fence.Querier) error {
 	return nil
 }
 
-const (
-	// statementRows and statementBytes bound one statement. MariaDB's default
-	// max_allowed_packet is 16 MiB; one row alone may be larger than
-	// statementBytes.
-	statementRows  = 500
-	statementBytes = 1 << 20
-	// deleteRows bounds the keys of one DELETE, which the server turns into a
-	// list of ranges.
-	deleteRows = 200
-)
-
 // ErrReplaced says that a newer run of the move writes these rows now.
 var ErrReplaced = errors.New("another run of this move is writing")
 
 // batch is what a transaction at the target will do: the last word on each
 // row, since each row's last event wins.
 type batch struct {
-	tables []*tableBatch
-	byName map[string]*tableBatch
-	rows   int
+	tables  []*tableBatch
+	byTable map[*database.Table]*tableBatch
+	rows    int // changes of rows taken in
+	bytes   int // of their images
+	whole   int // transactions whose end is in it
+	key     []byte
 }
 
 type tableBatch struct {
@@ -66,35 +59,52 @@ type change struct {
 	row binlog.Row
 }
 
-func newBatch() *batch { return &batch{byName: map[string]*tableBatch{}} }
+func newBatch() *batch { return &batch{byTable: map[*database.Table]*tableBatch{}} }
 
 // add takes in one row change, as far as it concerns the buckets.
-func (b *batch) add(c binlog.Change, mine func(binlog.Row) bool, touched func(*database.Table, binlog.Row)) {
-	note := func(row binlog.Row, image binlog.Row) {
-		key := keyOf(c.Table, row)
-		b.of(c.Table).rows[keyText(key)] = change{key: key, row: image}
-		b.rows++
-		touched(c.Table, key)
-	}
+func (b *batch) add(c binlog.Change, mine func(*database.Table, binlog.Row) bool) {
+	after := c.After != nil && mine(c.Table, c.After)
 	// An update that changes the key, or takes the row to another bucket,
 	// leaves nothing at the old place.
-	if c.Before != nil && mine(c.Before) {
-		note(c.Before, nil)
+	stays := after && c.Before != nil && sameKey(c.Table, c.Before, c.After)
+	if c.Before != nil && !stays && mine(c.Table, c.Before) {
+		b.note(c.Table, c.Before, nil)
 	}
-	if c.After != nil && mine(c.After) {
-		note(c.After, c.After)
+	if after {
+		b.note(c.Table, c.After, c.After)
 	}
 }
 
-func (b *batch) of(t *database.Table) *tableBatch {
-	tb, ok := b.byName[t.Name]
+func sameKey(t *database.Table, a, b binlog.Row) bool {
+	for _, column := range t.Primary {
+		if !sameValue(a[column], b[column]) {
+			return false
+		}
+	}
+	return true
+}
+
+// note makes image the last word on the row that has the key of row.
+func (b *batch) note(t *database.Table, row, image binlog.Row) {
+	tb, ok := b.byTable[t]
 	if !ok {
 		tb = &tableBatch{table: t, rows: map[string]change{}}
-		b.byName[t.Name] = tb
+		b.byTable[t] = tb
 		b.tables = append(b.tables, tb)
 	}
-	return tb
+	key := keyOf(t, row)
+	b.key = appendKey(b.key[:0], key)
+	tb.rows[string(b.key)] = change{key: key, row: image}
+	b.rows++
+	for _, v := range image {
+		if text, ok := v.([]byte); ok {
+			b.bytes += len(text)
+		}
+	}
 }
+
+// empty says whether there is nothing to write.
+func (b *batch) empty() bool { return len(b.tables) == 0 }
 
 // keyOf returns the values of the primary key.
 func keyOf(t *database.Table, row binlog.Row) binlog.Row {
@@ -107,54 +117,22 @@ func keyOf(t *database.Table, row binlog.Row) binlog.Row {
 
 // keyText is a key as a map's key. Keys that a collation holds equal are
 // different here: that is no harm, deletions are executed before insertions.
-func keyText(key binlog.Row) string {
-	var b strings.Builder
+func keyText(key binlog.Row) string { return string(appendKey(nil, key)) }
+
+// appendKey writes each value with its length, so that no two keys read alike.
+// A number is its text: keys come as text from a SELECT, as numbers from a row
+// event.
+func appendKey(dst []byte, key binlog.Row) []byte {
+	var number [32]byte
 	for _, v := range key {
-		var text []byte
-		switch v := v.(type) {
-		case []byte:
-			text = v
-		default:
-			text = fmt.Append(nil, v)
+		text, ok := v.([]byte)
+		if !ok && v != nil {
+			text = appendText(number[:0], v)
 		}
-		fmt.Fprintf(&b, "%d:%s", len(text), text)
+		dst = strconv.AppendInt(dst, int64(len(text)), 10)
+		dst = append(append(dst, ':'), text...)
 	}
-	return b.String()
-}
-
-// write executes the batch in tx, all deletions of a table before its
-// replacements.
-func (b *batch) write(ctx context.Context, tx *sql.Tx) error {
-	for _, tb := range b.tables {
-		var deleted []binlog.Row
-		var replaced []binlog.Row
-		for _, c := range tb.rows {
-			if c.row == nil {
-				deleted = append(deleted, c.key)
-			} else {
-				replaced = append(replaced, c.row)
-			}
-		}
-		if err := deleteRowsOf(ctx, tx, tb.table, deleted); err != nil {
-			return err
-		}
-		if err := replaceRows(ctx, tx, tb.table, replaced); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func deleteRowsOf(ctx context.Context, tx *sql.Tx, t *database.Table, keys []binlog.Row) error {
-	for len(keys) != 0 {
-		n := min(len(keys), deleteRows)
-		where, args := whereKeys(t, keys[:n])
-		if _, err := tx.ExecContext(ctx, "DELETE FROM "+fence.Quote(t.Name)+" WHERE "+where, args...); err != nil {
-			return fmt.Errorf("delete from %s: %w", t.Name, err)
-		}
-		keys = keys[n:]
-	}
-	return nil
+	return dst
 }
 
 // whereKeys is a condition that is true for the rows with these keys.
@@ -176,42 +154,6 @@ func whereKeys(t *database.Table, keys []binlog.Row) (where string, args []any) 
 		b.WriteByte(')')
 	}
 	return b.String(), args
-}
-
-func replaceRows(ctx context.Context, tx *sql.Tx, t *database.Table, rows []binlog.Row) error {
-	written := t.Written()
-	names := make([]string, len(written))
-	for i, column := range written {
-		names[i] = fence.Quote(t.Columns[column].Name)
-	}
-	head := "REPLACE INTO " + fence.Quote(t.Name) + " (" + strings.Join(names, ",") + ") VALUES "
-	values := "(?" + strings.Repeat(",?", len(written)-1) + ")"
-	for len(rows) != 0 {
-		var sqlText strings.Builder
-		sqlText.WriteString(head)
-		var args []any
-		size, n := 0, 0
-		for n < len(rows) && n < statementRows && (n == 0 || size < statementBytes) {
-			if n != 0 {
-				sqlText.WriteByte(',')
-			}
-			sqlText.WriteString(values)
-			for _, column := range written {
-				v := rows[n][column]
-				if text, ok := v.([]byte); ok {
-					size += len(text)
-				}
-				size += 8
-				args = append(args, v)
-			}
-			n++
-		}
-		if _, err := tx.ExecContext(ctx, sqlText.String(), args...); err != nil {
-			return fmt.Errorf("write rows of %s: %w", t.Name, err)
-		}
-		rows = rows[n:]
-	}
-	return nil
 }
 
 // own asserts, and locks until the transaction ends, that this run still
@@ -272,6 +214,6 @@ func bucketOf(t *database.Table, v any) (bucketmap.BucketID, bool) {
 		return bucketmap.Bucket(v, t.Buckets), true
 	default:
 		// CRC32 of a number is that of its text.
-		return bucketmap.Bucket(fmt.Append(nil, v), t.Buckets), true
+		return bucketmap.Bucket(appendText(nil, v), t.Buckets), true
 	}
 }

@@ -7,34 +7,33 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"drover/bucketmap"
-	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/machine"
+	"drover/migrator/internal/throttle"
 	"drover/shardlib/fence"
 )
 
-const (
-	// chunkFirst is the first chunk in rows; each later one is sized by the
-	// time that the one before it took, between chunkMin and chunkMax.
-	chunkFirst = 500
-	chunkMin   = 50
-	chunkMax   = 10_000
-	// chunkBytes ends a chunk of wide rows early: what is read is in memory.
-	chunkBytes = 8 << 20
-)
-
-// cursor is how far the copy has come, saved with each chunk.
-type cursor struct {
-	Table   int      `json:"table"`   // index in the configuration's order
-	Segment int      `json:"segment"` // index in segments
-	After   [][]byte `json:"after"`   // primary key of the last row, as text
-	Rows    int64    `json:"rows"`
-}
+// What the copy reads, and why it converges.
+//
+// Before anything is read, the source's position is noted by a barrier: every
+// transaction up to it is visible to every later SELECT. The chunks are then
+// read at moments of their own, each as the server's rows are then, and the tail
+// applies all row events since the position. A row that has no event since then
+// was read as it is, whenever that was; every other row ends as its last event
+// left it, in the chunk or not. So the copy needs no snapshot: one would make
+// it read all rows as of the position, but the tail would have exactly the same
+// events to apply, while the source kept old versions of every row for as long
+// as the copy takes. A global lock to note the position is not needed either.
+//
+// The cursor is saved in the transaction that writes the chunk, under the run's
+// token. What has been read and not written is read again by the next run.
 
 // copying claims the buckets at both ends, notes the position and copies all
 // rows. It may be entered again after a death at any place in it.
@@ -51,31 +50,122 @@ func (r *run) copying(ctx context.Context) (State, error) {
 			return "", err
 		}
 	}
-	mine := inBuckets(r.move.Buckets, r.tables)
-	size := chunkFirst
-	for at.Table < len(r.tables) {
-		began := time.Now()
-		n, err := r.copyChunk(ctx, at, size, mine)
-		if err != nil {
-			return "", err
-		}
-		size = nextChunk(size, n, time.Since(began), r.Limits.ChunkTime)
-		r.report(Event{Move: r.move.Record.Move, State: Copying, Rows: at.Rows})
+	err = r.throttled(ctx, func(t *throttle.Throttle) error { return r.copyFrom(ctx, t, *at) })
+	if err != nil {
+		return "", err
 	}
 	return Tailing, nil
 }
 
-// nextChunk halves or doubles the size when a full chunk took much more or
-// less than wanted.
-func nextChunk(size, copied int, took, want time.Duration) int {
-	switch {
-	case took > want*3/2:
-		return max(chunkMin, size/2)
-	case took < want*2/3 && copied >= size:
-		return min(chunkMax, size*2)
-	default:
-		return size
+// copyFrom reads chunks and writes them, the next while the one before it is
+// on its way.
+func (r *run) copyFrom(ctx context.Context, pace *throttle.Throttle, at cursor) error {
+	name, err := machine.NewID("copy")
+	if err != nil {
+		return err
 	}
+	loader, err := newLoader(ctx, r.to, string(name))
+	if err != nil {
+		return err
+	}
+	defer loader.close()
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group errgroup.Group
+	chunks := make(chan *chunk, 1)
+	var size atomic.Int64
+	size.Store(chunkFirst)
+	group.Go(func() error {
+		defer close(chunks)
+		return r.readChunks(reading, at, &size, chunks)
+	})
+	if err = r.writeChunks(ctx, pace, loader, &size, chunks); err != nil {
+		cancel()
+		_ = group.Wait() // it ends because of err
+		return err
+	}
+	return group.Wait()
+}
+
+// writeChunks writes chunks until there are no more, and sizes the next ones.
+func (r *run) writeChunks(ctx context.Context, pace *throttle.Throttle, loader *loader, size *atomic.Int64, chunks <-chan *chunk) error {
+	for c := range chunks {
+		if err := pace.Wait(ctx, c.rows); err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := r.writeChunk(ctx, loader, c); err != nil {
+			return fmt.Errorf("write rows of %s to %s: %w", c.table.Name, r.to.Name(), err)
+		}
+		n := int(size.Load())
+		size.Store(int64(nextChunk(n, c.rows, max(c.read, time.Since(began)), r.Limits.ChunkTime)))
+		r.report(Event{Move: r.move.Record.Move, State: Copying, Rows: c.next.Rows})
+	}
+	return nil
+}
+
+// readChunks reads from the cursor to the end of the last table.
+func (r *run) readChunks(ctx context.Context, at cursor, size *atomic.Int64, chunks chan<- *chunk) error {
+	var on *route
+	for at.Table < len(r.tables) {
+		t := r.tables[at.Table]
+		var err error
+		if on == nil || on.table != t {
+			if on, err = routeOf(ctx, r.from, t, r.move.Buckets); err != nil {
+				return err
+			}
+		}
+		c, err := on.read(ctx, r.from, at, int(size.Load()))
+		if err != nil {
+			return fmt.Errorf("read rows of %s from %s: %w", t.Name, r.from.Name(), err)
+		}
+		at = c.next
+		select {
+		case chunks <- c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// writeChunk writes a chunk and the cursor after it in one transaction.
+func (r *run) writeChunk(ctx context.Context, l *loader, c *chunk) error {
+	progress, err := json.Marshal(c.next)
+	if err != nil {
+		return err
+	}
+	r.crash("before_chunk", Copying)
+	err = r.patiently(ctx, func() error {
+		if c.rows != 0 && l.can(c.table) {
+			err := r.inChunk(ctx, string(progress), func(tx *sql.Tx) error { return l.load(ctx, tx, c.table, c.text, c.rows) })
+			if err == nil || !l.otherwise(c.table, err) {
+				return err
+			}
+		}
+		rows, err := rowsOf(c.table, c.text)
+		if err != nil {
+			return err
+		}
+		return r.inChunk(ctx, string(progress), func(tx *sql.Tx) error {
+			w := writer{tx: tx, buckets: r.move.Buckets}
+			return w.put(ctx, c.table, rows)
+		})
+	})
+	if err == nil {
+		r.crash("after_chunk", Copying)
+	}
+	return err
+}
+
+// inChunk runs write in a transaction that saves the cursor.
+func (r *run) inChunk(ctx context.Context, progress string, write func(tx *sql.Tx) error) error {
+	return database.InTx(ctx, r.to.DB, func(tx *sql.Tx) error {
+		if err := own(ctx, tx, r.move.Record.Move, r.move.Leg, r.token, "", progress); err != nil {
+			return err
+		}
+		return write(tx)
+	})
 }
 
 // claim puts this run's token on the buckets' rows at the source, where they
@@ -219,152 +309,4 @@ func (r *run) writeIncoming(ctx context.Context, tx *sql.Tx) error {
 		here = here[n:]
 	}
 	return nil
-}
-
-// segments are the conditions that the copy of a table goes through one after
-// the other: a bucket each where an index finds it, else all at once.
-func segments(t *database.Table, buckets []bucketmap.BucketID) []string {
-	if t.Indexed {
-		s := make([]string, len(buckets))
-		for i, b := range buckets {
-			s[i] = fence.Quote(t.BucketColumn) + " = " + strconv.FormatUint(uint64(b), 10)
-		}
-		return s
-	}
-	return []string{t.Expr("", t.Buckets) + " IN (" + bucketList(buckets) + ")"}
-}
-
-func bucketList(buckets []bucketmap.BucketID) string {
-	words := make([]string, len(buckets))
-	for i, b := range buckets {
-		words[i] = strconv.FormatUint(uint64(b), 10)
-	}
-	return strings.Join(words, ",")
-}
-
-// copyChunk copies up to size rows from the cursor on, and moves the cursor.
-func (r *run) copyChunk(ctx context.Context, at *cursor, size int, mine func(*database.Table, binlog.Row) bool) (int, error) {
-	t := r.tables[at.Table]
-	parts := segments(t, r.move.Buckets)
-	rows, last, err := r.readChunk(ctx, t, parts[at.Segment], at.After, size)
-	if err != nil {
-		return 0, fmt.Errorf("read rows of %s from %s: %w", t.Name, r.from.Name(), err)
-	}
-	next := *at
-	next.Rows += int64(len(rows))
-	next.After = last
-	if last == nil { // the segment is through
-		next.Segment++
-		if next.Segment == len(parts) {
-			next.Segment, next.Table = 0, next.Table+1
-		}
-	}
-	progress, err := json.Marshal(next)
-	if err != nil {
-		return 0, err
-	}
-	b := newBatch()
-	for _, row := range rows {
-		b.add(binlog.Change{Table: t, After: row}, func(binlog.Row) bool { return true }, func(*database.Table, binlog.Row) {})
-	}
-	r.crash("before_chunk", Copying)
-	err = r.patiently(ctx, func() error {
-		return database.InTx(ctx, r.to.DB, func(tx *sql.Tx) error {
-			if err := own(ctx, tx, r.move.Record.Move, r.move.Leg, r.token, "", string(progress)); err != nil {
-				return err
-			}
-			return b.write(ctx, tx)
-		})
-	})
-	if err != nil {
-		return 0, fmt.Errorf("write rows of %s to %s: %w", t.Name, r.to.Name(), err)
-	}
-	r.crash("after_chunk", Copying)
-	*at = next
-	return len(rows), nil
-}
-
-// readChunk reads rows in the order of the primary key, after a key. last is
-// the key to go on after, nil when there are no more.
-func (r *run) readChunk(ctx context.Context, t *database.Table, segment string, after [][]byte, size int) (all []binlog.Row, last [][]byte, err error) {
-	written := t.Written()
-	names := make([]string, 0, len(written)+len(t.Primary))
-	for _, i := range written {
-		names = append(names, t.Columns[i].Read())
-	}
-	order := make([]string, len(t.Primary))
-	for i, c := range t.Primary {
-		order[i] = fence.Quote(t.Columns[c].Name)
-		names = append(names, t.Columns[c].Read())
-	}
-	where, args := segment, []any(nil)
-	if after != nil {
-		var cond string
-		cond, args = afterKey(t, after)
-		where += " AND (" + cond + ")"
-	}
-	rows, err := r.from.DB.QueryContext(ctx, "SELECT "+strings.Join(names, ",")+" FROM "+fence.Quote(t.Name)+
-		" WHERE "+where+" ORDER BY "+strings.Join(order, ",")+" LIMIT "+strconv.Itoa(size), args...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close()
-	values := make([]sql.RawBytes, len(names))
-	scan := make([]any, len(names))
-	for i := range values {
-		scan[i] = &values[i]
-	}
-	bytes := 0
-	more := false
-	for rows.Next() {
-		if err := rows.Scan(scan...); err != nil {
-			return nil, nil, err
-		}
-		row := make(binlog.Row, len(t.Columns))
-		for i, column := range written {
-			if values[i] != nil {
-				text := append([]byte{}, values[i]...)
-				row[column] = text
-				bytes += len(text)
-			}
-		}
-		last = last[:0]
-		for i, column := range t.Primary {
-			text := append([]byte{}, values[len(written)+i]...)
-			last = append(last, text)
-			row[column] = text
-		}
-		all = append(all, row)
-		if len(all) == size || bytes >= chunkBytes {
-			more = true
-			break
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, nil, err
-	}
-	if !more {
-		last = nil
-	}
-	return all, last, nil
-}
-
-// afterKey is the condition for keys after one, spelt out because servers find
-// no index range in a comparison of rows: a > ? OR (a = ? AND b > ?).
-func afterKey(t *database.Table, after [][]byte) (cond string, args []any) {
-	var ors []string
-	for i := range t.Primary {
-		var ands []string
-		for j := 0; j <= i; j++ {
-			c := t.Columns[t.Primary[j]]
-			op := " = "
-			if j == i {
-				op = " > "
-			}
-			ands = append(ands, fence.Quote(c.Name)+op+c.Param())
-			args = append(args, after[j])
-		}
-		ors = append(ors, "("+strings.Join(ands, " AND ")+")")
-	}
-	return strings.Join(ors, " OR "), args
 }

@@ -30,12 +30,22 @@ type Limits struct {
 	Freeze time.Duration
 	// FreezeTries is how often the move steps back before it is aborted.
 	FreezeTries int
+	// GateAge is how long a transaction may have been open at the source
+	// before the proxies are not asked to hold because of it.
+	GateAge time.Duration
+	// GateKnock is how often a freeze is tried though such a transaction seems
+	// to have the buckets' rows: it may be another bucket's.
+	GateKnock time.Duration
+	// GateWait is how long such transactions do not count against FreezeTries.
+	GateWait time.Duration
 	// Backoff is the first pause between two tries; it doubles, to BackoffMax.
 	Backoff, BackoffMax time.Duration
 	// CatchUp is how near the tail must be to the source's end to go on.
 	CatchUp time.Duration
 	// ChunkTime is what a chunk of the copy is sized to take.
 	ChunkTime time.Duration
+	// Throttle says when copying and purging wait.
+	Throttle ThrottleLimits
 	// Hold are the bounds of a hold.
 	Hold publish.HoldLimits
 }
@@ -47,10 +57,14 @@ func DefaultLimits() Limits {
 		FreezeLock:  15 * time.Millisecond,
 		Freeze:      1 * time.Second,
 		FreezeTries: 100,
+		GateAge:     1 * time.Second,
+		GateKnock:   10 * time.Second,
+		GateWait:    1 * time.Hour,
 		Backoff:     20 * time.Millisecond,
 		BackoffMax:  2 * time.Second,
 		CatchUp:     30 * time.Millisecond,
 		ChunkTime:   50 * time.Millisecond,
+		Throttle:    ThrottleLimits{LagMax: 10 * time.Second, ThreadsRunningMax: 200},
 		Hold:        publish.DefaultHoldLimits(),
 	}
 }

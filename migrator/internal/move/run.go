@@ -25,6 +25,7 @@ type run struct {
 	tail     *tail // nil until tailing
 	verified *tail // the tail that has watched since the verification
 	tries    int   // of the freeze
+	gated    gateState
 }
 
 // Run takes a move that Start made to its rest: soaking, or aborted.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
@@ -13,11 +14,17 @@ import (
 // ErrState says that what was asked does not go with the state of the move.
 var ErrState = errors.New("the move is in another state")
 
+// soakReport is how often a soak says how far behind the reverse tail is.
+const soakReport = 1 * time.Second
+
 // Soak keeps the old home up to date until ctx ends: the reverse tail. It may
 // be ended and started again at any time; meanwhile the changes wait in the
-// new home's binlog, as long as that server keeps it.
+// new home's binlog, as long as that server keeps it. Each start takes the move
+// over, so that a soak which was thought dead cannot write old rows over new.
+//
+// It reports once in soakReport: Behind is the lag in transactions.
 func (e *Engine) Soak(ctx context.Context, m *Move) error {
-	return e.locked(ctx, m, func(r *run) error {
+	return e.takeOver(ctx, m, func(r *run) error {
 		if m.State() != Soaking {
 			return r.failed(fmt.Errorf("%w: want soaking", ErrState), "")
 		}
@@ -27,12 +34,13 @@ func (e *Engine) Soak(ctx context.Context, m *Move) error {
 		for ctx.Err() == nil {
 			end, err := r.from.BinlogPosition(ctx)
 			if err == nil {
+				r.report(Event{Move: r.move.Record.Move, State: Soaking, Rows: r.tail.appliedRows(), Behind: r.tail.position().Lag(end)})
 				err = r.tailReach(ctx, end)
 			}
-			if err != nil && ctx.Err() == nil {
-				return r.failed(err, "")
+			if err == nil {
+				err = r.idle(ctx)
 			}
-			if err := r.idle(ctx); err != nil {
+			if err != nil && ctx.Err() == nil {
 				return r.failed(err, "")
 			}
 		}
@@ -40,19 +48,18 @@ func (e *Engine) Soak(ctx context.Context, m *Move) error {
 	})
 }
 
-// idle waits until the tail applies something or ends, or ctx ends.
+// idle waits for soakReport, or until the tail or ctx ends.
 func (r *run) idle(ctx context.Context) error {
-	r.tail.mu.Lock()
-	changed, err := r.tail.mu.changed, r.tail.mu.err
-	r.tail.mu.Unlock()
-	if err != nil {
-		return err
-	}
+	waiting, cancel := context.WithTimeout(ctx, soakReport)
+	defer cancel()
 	select {
-	case <-ctx.Done():
-	case <-changed:
+	case <-waiting.Done():
+		return nil
+	case <-r.tail.ended:
+		r.tail.mu.Lock()
+		defer r.tail.mu.Unlock()
+		return fmt.Errorf("the reverse tail has ended: %w", r.tail.mu.err)
 	}
-	return nil
 }
 
 // reverse sets the run up for the leg back without changing the move.
@@ -68,8 +75,12 @@ func (r *run) reverse(ctx context.Context) error {
 
 // Return takes the buckets back to where the last leg came from, with no copy,
 // and then soaks the other way round.
+//
+// Users are held only once the reverse tail has caught up: as long as it lags,
+// the move is tailing, and the buckets are written where they are. A lag that
+// shows up after that makes the return step back, as it does a move.
 func (e *Engine) Return(ctx context.Context, m *Move) error {
-	return e.locked(ctx, m, func(r *run) error {
+	return e.takeOver(ctx, m, func(r *run) error {
 		if m.State() != Soaking {
 			return r.failed(fmt.Errorf("%w: only what is soaking can return", ErrState), "")
 		}

@@ -19,10 +19,16 @@ import (
 )
 
 const (
-	// applyRows is how many rows are gathered into one transaction at the
-	// target while more are waiting: enough to spread the cost of a commit,
-	// few enough for a commit of milliseconds.
-	applyRows = 2000
+	// applyRows and applyBytes are how much is gathered into one transaction at
+	// the target while more is waiting: enough to spread the cost of a commit
+	// and to overwrite a busy row once, few enough for a tenth of a second. A
+	// transaction of the source that is larger is written in several. Three
+	// batches are in memory at once: gathered, handed over, written.
+	applyRows  = 5000
+	applyBytes = 8 << 20
+	// applyTransactions ends a batch of transactions that have little or
+	// nothing for the buckets, so that the position does not stand still.
+	applyTransactions = 4096
 	// transactionsAhead bounds the transactions read and not yet applied.
 	transactionsAhead = 256
 	// touchedMax bounds the keys remembered for the last comparison, which is
@@ -44,9 +50,10 @@ type tail struct {
 	from, to *database.Server
 	tables   []*database.Table
 
-	mine   func(*database.Table, binlog.Row) bool
-	cancel context.CancelFunc
-	ended  chan struct{}
+	buckets Buckets
+	mine    func(*database.Table, binlog.Row) bool
+	cancel  context.CancelFunc
+	ended   chan struct{}
 
 	mu struct {
 		sync.Mutex
@@ -82,7 +89,7 @@ func (r *run) startTail(ctx context.Context) error {
 	}
 	tailCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &tail{move: r.move.Record.Move, leg: r.move.Leg, token: r.token, from: r.from, to: r.to,
-		tables: slices.Clone(r.tables), mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{})}
+		tables: slices.Clone(r.tables), buckets: r.move.Buckets, mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{})}
 	t.mu.applied = from
 	t.mu.changed = make(chan struct{})
 	t.mu.touched = map[*database.Table]map[string]binlog.Row{}
@@ -119,53 +126,124 @@ func (r *run) stopTail() {
 	r.tail = nil
 }
 
-// follow reads and applies until ctx ends or something fails.
+// follow reads, gathers and writes, each in a goroutine of its own, until ctx
+// ends or something fails.
 func (t *tail) follow(ctx context.Context, from database.Position) error {
 	group, ctx := errgroup.WithContext(ctx)
 	transactions := make(chan binlog.Transaction, transactionsAhead)
+	gathered := make(chan gathering)
 	group.Go(func() error {
 		return binlog.NewStream(t.from, t.tables, from).Run(ctx, transactions)
 	})
-	group.Go(func() error { return t.apply(ctx, transactions) })
+	group.Go(func() error {
+		g := gatherer{tail: t, position: from.Clone(), next: newBatch(), out: gathered}
+		return g.run(ctx, transactions)
+	})
+	group.Go(func() error { return t.apply(ctx, gathered) })
 	return group.Wait()
 }
 
-// apply gathers what is waiting into batches and commits them.
-func (t *tail) apply(ctx context.Context, transactions <-chan binlog.Transaction) error {
-	position := t.position()
-	saved := time.Now()
+// gathering is a batch and the position that the target has once it is written.
+type gathering struct {
+	*batch
+	position database.Position
+}
+
+// gatherer makes batches of transactions: as large as they grow while the one
+// before is written, up to applyRows and applyBytes.
+type gatherer struct {
+	tail     *tail
+	position database.Position // after the last whole transaction
+	next     *batch
+	moved    bool // position is after what was handed over
+	out      chan<- gathering
+}
+
+func (g *gatherer) run(ctx context.Context, transactions <-chan binlog.Transaction) error {
 	for {
-		b := newBatch()
+		var out chan<- gathering
+		if g.moved {
+			out = g.out // else nil, to which nothing is sent
+			// What waits is taken first: a batch of one would be a commit a row.
+			select {
+			case tx := <-transactions:
+				if err := g.take(ctx, tx); err != nil {
+					return err
+				}
+				continue
+			default:
+			}
+		}
 		select {
 		case tx := <-transactions:
-			t.gather(b, tx, position)
+			if err := g.take(ctx, tx); err != nil {
+				return err
+			}
+		case out <- gathering{g.next, g.position.Clone()}:
+			g.next, g.moved = newBatch(), false
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	more:
-		for b.rows < applyRows {
-			select {
-			case tx := <-transactions:
-				t.gather(b, tx, position)
-			default:
-				break more
+	}
+}
+
+// take adds a transaction. A batch that is full is handed over at once, with
+// the position of the last whole transaction: who starts again from there
+// writes the first part of this one a second time, which changes nothing, as
+// each row's last event wins.
+func (g *gatherer) take(ctx context.Context, tx binlog.Transaction) error {
+	for _, c := range tx.Changes {
+		g.next.add(c, g.tail.mine)
+		if g.next.full() {
+			if err := g.flush(ctx); err != nil {
+				return err
 			}
 		}
-		if b.rows != 0 || time.Since(saved) > idleSave {
-			if err := t.commit(ctx, b, position); err != nil {
+	}
+	g.position.Advance(tx.GTID)
+	g.next.whole++
+	g.moved = true
+	if g.next.full() {
+		return g.flush(ctx)
+	}
+	return nil
+}
+
+func (g *gatherer) flush(ctx context.Context) error {
+	select {
+	case g.out <- gathering{g.next, g.position.Clone()}:
+		g.next, g.moved = newBatch(), false
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *batch) full() bool {
+	return b.rows >= applyRows || b.bytes >= applyBytes || b.whole >= applyTransactions
+}
+
+// apply writes the batches.
+func (t *tail) apply(ctx context.Context, gathered <-chan gathering) error {
+	saved := time.Now()
+	for {
+		var l gathering
+		select {
+		case l = <-gathered:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !l.empty() || time.Since(saved) > idleSave {
+			// Before it can be seen at the target: who compares meanwhile must
+			// know that the row is changing.
+			t.touch(l.batch)
+			if err := t.commit(ctx, l.batch, l.position); err != nil {
 				return err
 			}
 			saved = time.Now()
 		}
-		t.advance(position, int64(b.rows))
+		t.advance(l.position, int64(l.rows))
 	}
-}
-
-func (t *tail) gather(b *batch, tx binlog.Transaction, position database.Position) {
-	for _, c := range tx.Changes {
-		b.add(c, func(row binlog.Row) bool { return t.mine(c.Table, row) }, t.touch)
-	}
-	position.Advance(tx.GTID)
 }
 
 // commit writes the batch and the position after it in one transaction. It
@@ -178,7 +256,8 @@ func (t *tail) commit(ctx context.Context, b *batch, position database.Position)
 			if err := own(ctx, tx, t.move, t.leg, t.token, position.String(), ""); err != nil {
 				return err
 			}
-			return b.write(ctx, tx)
+			w := writer{tx: tx, buckets: t.buckets}
+			return w.write(ctx, b)
 		})
 		if err != nil && !database.TimedOut(err) && !database.ConnectionLost(err) {
 			err = backoff.Permanent(err)
@@ -231,22 +310,25 @@ func (t *tail) reach(ctx context.Context, position database.Position) error {
 	}
 }
 
-// touch remembers a key that changed, for the last comparison.
-func (t *tail) touch(table *database.Table, key binlog.Row) {
+// touch remembers the keys of a batch, for the last comparison.
+func (t *tail) touch(b *batch) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mu.count > touchedMax {
-		return
-	}
-	keys, ok := t.mu.touched[table]
-	if !ok {
-		keys = map[string]binlog.Row{}
-		t.mu.touched[table] = keys
-	}
-	text := keyText(key)
-	if _, ok := keys[text]; !ok {
-		keys[text] = key
-		t.mu.count++
+	for _, tb := range b.tables {
+		keys, ok := t.mu.touched[tb.table]
+		if !ok {
+			keys = map[string]binlog.Row{}
+			t.mu.touched[tb.table] = keys
+		}
+		for text, c := range tb.rows {
+			if t.mu.count > touchedMax {
+				return
+			}
+			if _, ok := keys[text]; !ok {
+				keys[text] = c.key
+				t.mu.count++
+			}
+		}
 	}
 }
 

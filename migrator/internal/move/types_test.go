@@ -11,7 +11,8 @@ import (
 	"drover/tools/testservers"
 )
 
-// typeColumns are column types with values at their edges. A value is SQL.
+// typeColumns are a few column types that go into one table, with values at their
+// edges. A value is SQL.
 var typeColumns = []struct {
 	definition string
 	values     [3]string
@@ -51,56 +52,196 @@ var typeColumns = []struct {
 	{"JSON", [3]string{`'{"a": [1, 2.50, "ü"]}'`, "'null'", "NULL"}},
 }
 
+// everyType are column types with values at their edges. A value is SQL; NULL
+// is one of each.
+var everyType = []struct {
+	definition string
+	values     []string
+}{
+	{"TINYINT", []string{"-128", "127"}}, {"TINYINT UNSIGNED", []string{"255", "128"}}, {"TINYINT(1)", []string{"TRUE", "FALSE"}},
+	{"SMALLINT", []string{"-32768", "32767"}}, {"SMALLINT UNSIGNED", []string{"65535"}},
+	{"MEDIUMINT", []string{"-8388608", "8388607"}}, {"MEDIUMINT UNSIGNED", []string{"16777215", "8388608"}},
+	{"INT", []string{"-2147483648", "2147483647"}}, {"INT UNSIGNED", []string{"4294967295"}}, {"INT(7) ZEROFILL", []string{"42", "4294967295"}},
+	{"BIGINT", []string{"-9223372036854775808"}}, {"BIGINT UNSIGNED", []string{"18446744073709551615"}},
+	{"DECIMAL(65,30)", []string{"-99999999999999999999999999999999999.999999999999999999999999999999", "1e-30", "0", "-0.5"}},
+	{"DECIMAL(30,0)", []string{"-1", "999999999999999999999999999999", "1000000000"}}, {"DECIMAL(5,5)", []string{"-0.00001", "0.1"}},
+	{"DECIMAL(8,2) ZEROFILL", []string{"1.5", "0"}},
+	{"FLOAT", []string{"0.1", "-3.40282346e38", "1e-45"}}, {"FLOAT(7,2)", []string{"99999.99", "-0.01"}},
+	{"DOUBLE", []string{"0.1", "-1.7976931348623157e308", "-2.2250738585072014e-308", "5e-324"}}, {"DOUBLE(12,4) ZEROFILL", []string{"1.5"}},
+	{"BIT(1)", []string{"b'1'"}}, {"BIT(9)", []string{"b'100000001'", "b'1'"}}, {"BIT(64)", []string{"~0", "1"}},
+	{"CHAR(10)", []string{"'  ab  '", "'ünï'"}}, {"CHAR(255)", []string{"REPEAT('😀', 255)"}}, {"CHAR(3) CHARACTER SET latin1", []string{"'é '"}},
+	{"CHAR(5) CHARACTER SET utf16", []string{"'😀 '", "''"}}, {"CHAR(5) COLLATE utf8mb4_nopad_bin", []string{"'a '"}},
+	{"VARCHAR(100)", []string{"'😀\\'\"\\\\ \\0 x'", "'trailing  '", "''"}}, {"VARCHAR(300) CHARACTER SET ucs2", []string{"'€'"}},
+	{"VARCHAR(20) COLLATE utf8mb4_bin", []string{"'a  '"}}, {"VARCHAR(20) CHARACTER SET sjis", []string{"'表'"}},
+	{"BINARY(8)", []string{"X'00FF000000000000'", "X''", "X'2020'"}}, {"VARBINARY(16)", []string{"X'00FF00'", "X''", "X'2020'"}},
+	{"TINYBLOB", []string{"REPEAT(X'00', 255)"}}, {"BLOB", []string{"X'0001FEFF'", "REPEAT('x', 65535)"}},
+	{"MEDIUMBLOB", []string{"REPEAT(X'FF', 100000)"}}, {"LONGBLOB", []string{"''"}},
+	{"TINYTEXT", []string{"'a '"}}, {"MEDIUMTEXT", []string{"REPEAT('😀', 30000)"}}, {"LONGTEXT CHARACTER SET latin1", []string{"'é'"}},
+	{"ENUM('a','b','','ü','it''s','b\\\\s')", []string{"'ü'", "''", "'a'", "'it''s'", "'b\\\\s'"}}, {"ENUM('2','1','0')", []string{"'2'", "'1'", "'0'"}},
+	{"ENUM('a','é') CHARACTER SET latin1", []string{"'é'"}}, {"ENUM('a','é') CHARACTER SET ucs2", []string{"'é'", "'a'"}},
+	{"ENUM(" + memberNames(300) + ")", []string{"'m299'", "'m0'"}},
+	{"SET(" + memberNames(64) + ")", []string{"'m0,m63'", "'m63'", "''"}}, {"SET('a','é','c') CHARACTER SET ucs2", []string{"'a,é'", "'c'"}},
+	{"SET('2','1') CHARACTER SET latin1", []string{"'2'", "'2,1'"}},
+	{"DATE", []string{"'0000-00-00'", "'9999-12-31'", "'2024-00-15'", "'2024-02-31'"}},
+	{"TIME", []string{"'-838:59:59'", "'838:59:59'", "'-00:00:01'", "'00:00:00'"}},
+	{"TIME(6)", []string{"'-838:59:59.999999'", "'-00:00:00.000001'", "'12:00:00'", "'00:00:00'"}}, {"TIME(1)", []string{"'-00:00:00.9'", "'-01:00:00'"}},
+	{"TIME(3)", []string{"'-00:00:00.001'", "'30:00:00.999'"}}, {"TIME(4)", []string{"'-00:00:01.0001'"}},
+	{"DATETIME", []string{"'0000-00-00 00:00:00'", "'9999-12-31 23:59:59'"}}, {"DATETIME(1)", []string{"'2024-02-29 00:00:00.9'"}},
+	{"DATETIME(4)", []string{"'0001-01-01 00:00:00.0001'"}}, {"DATETIME(6)", []string{"'1000-01-01 00:00:00.000001'", "'2024-00-00 00:00:00'", "'0000-00-00'"}},
+	{"TIMESTAMP NULL", []string{"'1970-01-02 00:00:01'", "'2038-01-18 03:14:07'", "0"}}, {"TIMESTAMP(3) NULL", []string{"'2038-01-18 03:14:07.001'", "0"}},
+	{"TIMESTAMP(6) NULL", []string{"'2024-10-27 01:30:00.000001'", "'2024-10-27 01:30:00'"}},
+	{"YEAR", []string{"1901", "2155", "0000", "2000"}}, {"JSON", []string{`'{"a": [1, 2.50, "ü"]}'`, "'null'"}},
+	{"UUID", []string{"'01234567-89ab-1def-8123-456789abcdef'", "'01890a5d-ac96-774b-bcce-b302099a8057'", "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"}},
+	{"INET6", []string{"'::'", "'::1'", "'2001:db8::'", "'::ffff:1.2.3.4'", "'ff::'"}}, {"INET4", []string{"'0.0.0.0'", "'255.255.255.255'", "'10.0.0.0'"}},
+	{"POINT", []string{"POINT(1.5,-2)"}}, {"GEOMETRY", []string{"ST_GeomFromText('LINESTRING(0 0,1 1)', 4326)", "ST_GeomFromText('POINT(1 2)')"}},
+	{"LINESTRING", []string{"ST_GeomFromText('LINESTRING(0 0,1 1)')"}}, {"POLYGON", []string{"ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))')"}},
+	{"MULTIPOINT", []string{"ST_GeomFromText('MULTIPOINT(0 0,1 1)')"}}, {"MULTILINESTRING", []string{"ST_GeomFromText('MULTILINESTRING((0 0,1 1))')"}},
+	{"MULTIPOLYGON", []string{"ST_GeomFromText('MULTIPOLYGON(((0 0,1 0,1 1,0 0)))')"}},
+	{"GEOMETRYCOLLECTION", []string{"ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))')"}},
+}
+
+// memberNames lists n members.
+func memberNames(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("'m%d'", i)
+	}
+	return strings.Join(list, ",")
+}
+
+// typesATable is how many columns a table of this test has: of wide ones no
+// more fit into a row.
+const typesATable = 12
+
+// lenient are the settings of a session that may write every value.
+const lenient = "SET NAMES utf8mb4, time_zone = '+05:45', sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'"
+
+// typeTable is a table with columns of the types from first on.
+type typeTable struct {
+	name        string
+	definitions []string
+	values      [][]string
+	virtual     bool // it has a VIRTUAL column, too
+}
+
+func typeTables() []*typeTable {
+	var all []*typeTable
+	for i, c := range everyType {
+		if i%typesATable == 0 {
+			all = append(all, &typeTable{name: fmt.Sprintf("types%d", len(all)), virtual: len(all) == 0})
+		}
+		t := all[len(all)-1]
+		t.definitions = append(t.definitions, c.definition)
+		t.values = append(t.values, append(append([]string(nil), c.values...), "NULL"))
+	}
+	return all
+}
+
+func (t *typeTable) create() string {
+	columns := make([]string, len(t.definitions))
+	for i, d := range t.definitions {
+		columns[i] = fmt.Sprintf("c%d %s NULL", i, d)
+	}
+	// The odd names, the hidden column and the computed ones are of every table.
+	virtual := ""
+	if t.virtual {
+		virtual = "twice INT AS (`ke``y` * 2) VIRTUAL, "
+	}
+	return "CREATE TABLE " + t.name + " (" + virtual + "user_id VARCHAR(64) NOT NULL, `ke``y` INT NOT NULL, " +
+		strings.Join(columns, ", ") + ", `größe?` VARCHAR(20) DEFAULT (CONCAT('d', 1)), hidden INT INVISIBLE DEFAULT 7, " +
+		"half DOUBLE AS (`ke``y` / 2) STORED, PRIMARY KEY (user_id, `ke``y`))"
+}
+
+func (t *typeTable) insert(user string, n int) string {
+	values := make([]string, len(t.values))
+	for i, v := range t.values {
+		values[i] = v[n%len(v)]
+	}
+	names := make([]string, len(values))
+	for i := range names {
+		names[i] = fmt.Sprintf("c%d", i)
+	}
+	return fmt.Sprintf("INSERT INTO %s (user_id, `ke``y`, %s) VALUES ('%s', %d, %s)", t.name, strings.Join(names, ","), user, n, strings.Join(values, ","))
+}
+
 func TestEveryColumnTypeComesOverByCopyAndByTail(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
-	var columns, names []string
-	for i, c := range typeColumns {
-		names = append(names, fmt.Sprintf("c%d", i))
-		columns = append(columns, fmt.Sprintf("c%d %s", i, c.definition))
+	// The servers' own time zones have no say.
+	zones := map[*testservers.MariaDB]string{w.alpha: "+09:00", w.gamma: "-03:00"}
+	for m, zone := range zones {
+		must(t, m.Exec(ctx, "SET GLOBAL time_zone = '"+zone+"'"))
+		t.Cleanup(func() { must(t, m.Exec(context.WithoutCancel(ctx), "SET GLOBAL time_zone = 'SYSTEM'")) })
 	}
-	create := "CREATE TABLE types (user_id VARCHAR(64) NOT NULL, n INT NOT NULL, " + strings.Join(columns, ", ") +
-		", twice INT AS (n * 2) VIRTUAL, PRIMARY KEY (user_id, n))"
-	for _, m := range []*testservers.MariaDB{w.alpha, w.gamma} {
-		w.exec(m, create)
-	}
-	w.tables = append(w.tables[:len(w.tables):len(w.tables)], fence.Sharded{Name: "types", UserColumn: "user_id"})
-	user := userIn(7, 1)
-	insert := func(n int) {
-		var values []string
-		for _, c := range typeColumns {
-			values = append(values, c.values[n%3])
+	tables, user := typeTables(), userIn(7, 1)
+	w.tables = w.tables[:len(w.tables):len(w.tables)]
+	create, first, more := []string{}, []string{"BEGIN"}, []string{"BEGIN"}
+	const copied, tailed = 6, 14
+	for _, table := range tables {
+		w.tables = append(w.tables, fence.Sharded{Name: table.name, UserColumn: "user_id"})
+		create = append(create, table.create())
+		for n := range copied {
+			first = append(first, table.insert(user, n))
 		}
-		w.exec(w.alpha, fmt.Sprintf("REPLACE INTO types (user_id, n, %s) VALUES ('%s', %d, %s)",
-			strings.Join(names, ","), user, n, strings.Join(values, ",")))
+		for n := copied; n < tailed; n++ {
+			more = append(more, table.insert(user, n))
+		}
+		// A key that changes, rows that go and come back, and a row that changes.
+		more = append(more, "UPDATE "+table.name+" SET `ke``y` = -`ke``y` WHERE `ke``y` IN (2, 9)",
+			"DELETE FROM "+table.name+" WHERE `ke``y` IN (0, 3, 11)", table.insert(user, 3),
+			"UPDATE "+table.name+" SET hidden = NULL, `größe?` = '' WHERE `ke``y` = 4")
 	}
-	for n := range 3 {
-		insert(n)
-	}
+	w.exec(w.alpha, create...)
+	w.exec(w.gamma, create...)
+	w.exec(w.alpha, append(first, "COMMIT")...)
 	var points crash.Points
-	must(t, points.ArmFunc("verifying.after_journal", func() {
-		for n := 3; n < 9; n++ {
-			insert(n)
-		}
-	}))
+	must(t, points.ArmFunc("verifying.after_journal", func() { w.exec(w.alpha, append(more, "COMMIT")...) }))
 	e := w.engine(&points)
 	m, err := e.Start(ctx, Plan{Buckets: Buckets{7}, Target: "gamma", Who: "test"})
 	must(t, err)
 	must(t, e.Run(ctx, m))
-	for i, c := range typeColumns {
-		query := fmt.Sprintf("SELECT GROUP_CONCAT(COALESCE(HEX(CAST(c%d AS CHAR)), 'NULL'), '/', COALESCE(HEX(c%d), 'NULL'), '/', COALESCE(CAST(c%d AS DOUBLE), 'NULL') ORDER BY n) FROM types", i, i, i)
-		if here, there := w.text(w.alpha, query), w.text(w.gamma, query); here != there || here == "" {
-			t.Errorf("%s:\n%.300s at the source\n%.300s at the target", c.definition, here, there)
+	for _, table := range tables {
+		for i, definition := range table.definitions {
+			// By the servers, and by nothing of the mover's: every value's bytes.
+			w.sameText(fmt.Sprintf("SELECT GROUP_CONCAT(COALESCE(HEX(CONCAT(c%d)), 'NULL') ORDER BY `ke``y`) FROM %s", i, table.name), definition)
 		}
-	}
-	if n := w.count(w.gamma, "SELECT COUNT(*) FROM types WHERE twice = 2 * n"); n != 9 {
-		t.Errorf("%d rows at the target with the generated column right, want 9", n)
+		w.sameText("SELECT GROUP_CONCAT(half, COALESCE(`größe?`, 'N'), COALESCE(hidden, 'N') ORDER BY `ke``y`) FROM "+table.name, "other columns")
+		if !table.virtual { // of whose values the server makes a checksum without computing them
+			w.sameChecksum(table.name)
+		}
+		if n := w.count(w.gamma, "SELECT COUNT(*) FROM "+table.name+" WHERE half = `ke``y` / 2"); n != tailed-2 {
+			t.Errorf("%s: %d rows at the target, want %d", table.name, n, tailed-2)
+		}
 	}
 }
 
-// exec runs a statement as the migrator's account, with no strictness about
-// dates.
-func (w *world) exec(m *testservers.MariaDB, statement string) {
+// sameText compares what a query gives at both ends.
+func (w *world) sameText(query, what string) {
+	w.t.Helper()
+	query = "SET STATEMENT time_zone = '+00:00', group_concat_max_len = 100000000 FOR " + query
+	if here, there := w.text(w.alpha, query), w.text(w.gamma, query); here != there || here == "" {
+		w.t.Errorf("%s:\n%.300s at the source\n%.300s at the target", what, here, there)
+	}
+}
+
+func (w *world) sameChecksum(table string) {
+	w.t.Helper()
+	sum := func(m *testservers.MariaDB) (sum int64) {
+		db, err := m.Open(testservers.AccountDrover, w.database)
+		must(w.t, err)
+		defer db.Close()
+		var name string
+		must(w.t, db.QueryRowContext(w.t.Context(), "CHECKSUM TABLE "+table).Scan(&name, &sum))
+		return sum
+	}
+	if here, there := sum(w.alpha), sum(w.gamma); here != there || here == 0 {
+		w.t.Errorf("CHECKSUM TABLE %s: %d at the source, %d at the target", table, here, there)
+	}
+}
+
+// exec runs statements on one connection as the migrator's account, with no
+// strictness about dates.
+func (w *world) exec(m *testservers.MariaDB, statements ...string) {
 	w.t.Helper()
 	db, err := m.Open(testservers.AccountDrover, w.database)
 	must(w.t, err)
@@ -108,9 +249,10 @@ func (w *world) exec(m *testservers.MariaDB, statement string) {
 	conn, err := db.Conn(context.WithoutCancel(w.t.Context()))
 	must(w.t, err)
 	defer conn.Close()
-	for _, s := range []string{"SET NAMES utf8mb4", "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'", statement} {
-		_, err := conn.ExecContext(w.t.Context(), s)
-		must(w.t, err)
+	for _, s := range append([]string{lenient}, statements...) {
+		if _, err := conn.ExecContext(w.t.Context(), s); err != nil {
+			w.t.Fatalf("%.300s: %v", s, err)
+		}
 	}
 }
 

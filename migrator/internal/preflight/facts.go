@@ -180,7 +180,7 @@ func (p *Preflight) readRest(ctx context.Context, s *facts) error {
 	// A role has no host.
 	put(&s.privileged, "SELECT DISTINCT GRANTEE FROM information_schema.USER_PRIVILEGES "+
 		"WHERE PRIVILEGE_TYPE IN ('SUPER', 'READ_ONLY ADMIN', 'READ ONLY ADMIN') ORDER BY GRANTEE")
-	put(&s.filters, "SHOW MASTER STATUS")
+	put(&s.filters, database.MariaDB().Status)
 	put(&s.replicates, "SHOW ALL SLAVES STATUS")
 	put(&s.prepared, "XA RECOVER")
 	// InnoDB writes its times in the server's own time zone, whatever the session's.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"drover/migrator/internal/database"
 )
 
 // The checks of a server's settings.
@@ -40,7 +42,7 @@ var versionNumber = regexp.MustCompile(`^(\d+)\.(\d+)`)
 
 // versionOf says what is wrong with a version.
 func versionOf(version string) []finding {
-	if !strings.Contains(strings.ToLower(version), "mariadb") {
+	if _, tested := database.DialectOf(version); !tested {
 		return []finding{refuse("use MariaDB 10.5 or newer", "%q is not MariaDB: MySQL is not supported yet", version)}
 	}
 	m := versionNumber.FindStringSubmatch(version)

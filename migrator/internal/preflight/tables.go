@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/database"
 )
 
@@ -101,12 +100,7 @@ func (j *tableJudge) judge(t *tableFacts) {
 		}
 	}
 	j.primaryKey(t)
-	for _, c := range t.table.Columns {
-		if !binlog.Readable(c) {
-			j.add(ReadableColumns, refuse("change its type",
-				"table %s, column %s: the type %s does not survive the way through the binlog", name, c.Name, c.Type))
-		}
-	}
+	j.columns(t)
 	j.shardingColumn(t)
 	j.bucketValues(t)
 	j.uniqueKeys(t)
@@ -122,7 +116,7 @@ func (j *tableJudge) primaryKey(t *tableFacts) {
 	for _, i := range t.table.Primary {
 		c := t.table.Columns[i]
 		if !c.Comparable() {
-			j.add(PrimaryKey, refuse("make a primary key of integers, dates, CHAR or BINARY columns",
+			j.add(PrimaryKey, refuse("make a primary key of integers, dates, CHAR, BINARY, UUID or short ENUM columns",
 				"table %s: the copy cannot go by the order of the key's column %s, of type %s", name, c.Name, c.Type))
 		}
 	}
@@ -142,6 +136,10 @@ func (j *tableJudge) shardingColumn(t *tableFacts) {
 		if !canBeUser(c) {
 			j.add(ShardingColumn, refuse("keep user ids in an integer, CHAR, VARCHAR, BINARY or VARBINARY column",
 				"table %s: the user column %s is %s", name, c.Name, c.Type))
+		}
+		if !printsItself(c) {
+			j.add(ShardingColumn, refuse("ALTER TABLE "+name+" MODIFY the column without ZEROFILL",
+				"table %s: the user column %s is ZEROFILL: its text has zeros in front that a request's user id has not", name, c.Name))
 		}
 		switch c.Charset {
 		case "ucs2", "utf16", "utf16le", "utf32":

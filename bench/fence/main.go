@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "fence:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var b bench
+	c := &cobra.Command{
+		Use: "fence", Short: "Measure the CPU time that the fence costs a write",
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context(), cmd.OutOrStdout()) },
+	}
+	flags := c.Flags()
+	flags.IntVar(&b.rounds, "rounds", 9, "how often each kind is measured")
+	flags.IntVar(&b.transactions, "transactions", 4000, "of a turn")
+	flags.IntVar(&b.workers, "workers", 4, "that write at once")
+	flags.BoolVar(&b.durable, "durable", false, "sync every commit to disk, as in production; default: the CPU alone")
+	return c
+}

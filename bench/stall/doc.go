@@ -1,0 +1,24 @@
+// Command stall measures how long a user who writes without a pause cannot
+// write while the user's bucket moves: from the last write acknowledged by the
+// old home to the first acknowledged by the new one.
+//
+//	go run ./bench/stall                 200 moves on loopback
+//	go run ./bench/stall --rtt 20ms      with a round trip between the datacenters
+//	go run ./bench/stall --gate          fails unless the figures are as good as they must be
+//
+// It works in this order: (1) it starts two durable MariaDB servers, alpha in
+// legacy and gamma in cloud, and puts a relay before each for whoever comes from
+// the other datacenter, with half a round trip of delay each way; (2) writers
+// write through shardlib, in the datacenter where the edge would send their
+// request; a checker reads back what the moved bucket's user wrote; (3) the
+// migrator as it ships, in legacy, moves one bucket after the other there and
+// back; the bucket's writer writes to it alone meanwhile; (4) at the end every
+// acknowledged request must be at its user's home, once.
+//
+// No proxy is there, so no request is held: a refused write waits for the next
+// map. A figure has the latency of one write in it. The parts of the stall are
+// the migrator's own, from its events. Servers, migrator and writers share this
+// machine.
+//
+// The program never listens but on loopback, and ends what it started.
+package main

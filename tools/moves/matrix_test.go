@@ -1,0 +1,340 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"drover/bucketmap"
+	"drover/shardlib/fence"
+	"drover/tools/moves/internal/field"
+	"drover/tools/moves/internal/program"
+	"drover/tools/testservers"
+)
+
+const (
+	// thawMax is how long after a resume has ended anybody may still be waiting
+	// for a bucket. It is a bound for a machine with other work, not a figure.
+	thawMax = 15 * time.Second
+	// resumeTries bounds how often an operator would have to resume.
+	resumeTries = 5
+	// aloneMax is how long a migrator may go on alone after its fault before it
+	// is taken for hung, killed and resumed.
+	aloneMax = 20 * time.Second
+	// outage is how long a server or a link is away at most: until the migrator
+	// has given up, or this.
+	outage = 3 * time.Second
+)
+
+// moved are the buckets that the cases move.
+var moved = []bucketmap.BucketID{5, 6}
+
+const movedList = "5,6"
+
+func newField(t *testing.T, servers []*testservers.MariaDB) *field.Field {
+	t.Helper()
+	f, err := field.New(t.Context(), servers[0], servers[1], field.Options{Program: shared.migrator, Dir: t.TempDir(),
+		Database: database(), Buckets: 8, UsersEach: 3, FreezeMax: 5 * time.Second, BackoffMax: 100 * time.Millisecond})
+	must(t, err)
+	t.Cleanup(func() { must(t, f.Close()) })
+	return f
+}
+
+func TestAMoveThatMeetsAnyFaultIsFinishedOrUndoneAndNothingIsLost(t *testing.T) {
+	shared.cases = allCases(t)
+	everything := shared.soak || *update
+	var onShared, onOwn []faultCase
+	for _, c := range shared.cases {
+		switch {
+		case !everything && !c.quick():
+		case c.fault.killsServer():
+			onOwn = append(onOwn, c)
+		default:
+			onShared = append(onShared, c)
+		}
+	}
+	t.Run("cases", func(t *testing.T) {
+		for _, c := range onShared {
+			t.Run(c.String(), func(t *testing.T) {
+				t.Parallel()
+				shared.rows.Store(c, c.run(t, shared.servers))
+			})
+		}
+		for lane := range serverLanes {
+			t.Run(fmt.Sprintf("servers %d", lane), func(t *testing.T) {
+				t.Parallel()
+				servers, err := testservers.Start(t).MariaDBs(t.Context(), "alpha", "gamma")
+				must(t, err)
+				for i, c := range onOwn {
+					if i%serverLanes == lane {
+						t.Run(c.String(), func(t *testing.T) { shared.rows.Store(c, c.run(t, servers)) })
+					}
+				}
+			})
+		}
+	})
+	comparePage(t, everything)
+}
+
+// serverLanes is how many pairs of servers are killed side by side.
+const serverLanes = 2
+
+// trial is one case under way.
+type trial struct {
+	faultCase
+	t     *testing.T
+	f     *field.Field
+	child *program.Child
+	move  string // its id
+	row   row
+}
+
+// run tries a case and returns what happened.
+func (c faultCase) run(t *testing.T, servers []*testservers.MariaDB) row {
+	began := time.Now()
+	x := &trial{faultCase: c, t: t, f: newField(t, servers)}
+	x.f.Start(t.Context(), field.Crowd{Writers: 3, Seed: 1, Pause: 5 * time.Millisecond})
+	x.f.Watch(t.Context(), 15*time.Millisecond, moved...)
+	waitFor(t, "writes", func() bool { return x.f.Book.Writes() > 30 })
+	x.startAt()
+	reach(t, x.child)
+	x.findMove()
+	x.strike()
+	x.resume()
+	x.everybodyWrites()
+	x.rest()
+	must(t, x.f.Stop())
+	verdict, err := x.f.Judge(t.Context())
+	must(t, err)
+	for _, finding := range verdict.Findings() {
+		t.Error(finding)
+	}
+	x.agree()
+	x.row.lost, x.row.duplicated = len(verdict.Lost), len(verdict.Duplicated)
+	counts := x.f.Book.Counts()
+	t.Logf("%s; %s; %v in %s", x.row.meanwhile, x.row.outcome, counts, time.Since(began).Round(time.Millisecond))
+	return x.row
+}
+
+// startAt starts the command that meets the fault, after what must precede it.
+func (x *trial) startAt() {
+	before := func(args ...string) { x.t.Helper(); must(x.t, x.f.Migrator(x.t.Context(), args...)) }
+	interrupted := func(at string) {
+		x.t.Helper()
+		child, err := x.f.StartMigrator(x.t.Context(), at, "bucket", "move", movedList, "--to", "gamma")
+		must(x.t, err)
+		reach(x.t, child)
+		child.Kill()
+	}
+	var args []string
+	switch x.command {
+	case "move":
+		args = []string{"bucket", "move", movedList, "--to", "gamma"}
+	case "return", "finish":
+		before("bucket", "move", movedList, "--to", "gamma")
+		args = []string{"bucket", x.command, movedList[:1]}
+	case "abort":
+		interrupted("holding.after_hold")
+		x.findMove()
+		args = []string{"abort", x.move}
+	case "resume":
+		interrupted("freezing.after_freeze")
+		args = []string{"resume"}
+	}
+	var err error
+	x.child, err = x.f.StartMigrator(x.t.Context(), x.point, args...)
+	must(x.t, err)
+}
+
+// newest is what the journals say of the newest move.
+func (x *trial) newest() field.Move {
+	x.t.Helper()
+	moves, err := x.f.Moves(x.t.Context())
+	must(x.t, err)
+	if len(moves) == 0 {
+		return field.Move{State: "nothing"}
+	}
+	return moves[len(moves)-1]
+}
+
+func (x *trial) findMove() { x.move = x.newest().ID }
+
+// ends are the ends of the leg that the fault meets.
+func (x *trial) ends() (source, target *field.End) {
+	if x.command == "return" {
+		return x.f.Gamma, x.f.Alpha
+	}
+	return x.f.Alpha, x.f.Gamma
+}
+
+// strike does to the move what the case is about, and waits until the migrator
+// is gone.
+func (x *trial) strike() {
+	source, target := x.ends()
+	switch x.fault {
+	case killMigrator:
+		x.child.Kill()
+	case replaced:
+		x.replace()
+		return
+	case killSource:
+		x.withoutServer(source)
+	case killTarget:
+		x.withoutServer(target)
+	case cutSource:
+		x.without(source.Link.Cut, source.Link.Heal)
+	case cutTarget:
+		x.without(target.Link.Cut, target.Link.Heal)
+	}
+	x.row.meanwhile = x.meanwhile()
+}
+
+func (x *trial) withoutServer(e *field.End) {
+	x.without(func() { must(x.t, e.Server.Kill()) }, func() { must(x.t, e.Server.Restart(x.t.Context())) })
+}
+
+// without takes something away, lets the migrator meet that, gives it back, and
+// waits for the migrator's end, whatever it is: the journal says what to do.
+func (x *trial) without(away, back func()) {
+	away()
+	x.child.Continue()
+	select {
+	case <-x.child.Ended():
+	case <-time.After(outage):
+	}
+	back()
+	select {
+	case <-x.child.Ended():
+	case <-time.After(aloneMax):
+		x.t.Logf("the migrator still ran %s after the fault was over, and was killed", aloneMax)
+		x.child.Kill()
+	}
+}
+
+// replace freezes the migrator, takes its lock away (see field.Disown), lets another one take over, and wakes it.
+func (x *trial) replace() {
+	must(x.t, x.child.Signal(syscall.SIGSTOP))
+	owned, err := x.f.Disown(x.t.Context(), "drover."+x.move)
+	must(x.t, err)
+	if !owned {
+		x.t.Fatalf("nobody has the lock of %s", x.move)
+	}
+	x.row.meanwhile = x.meanwhile()
+	x.resume()
+	writes := x.f.Book.Writes()
+	waitFor(x.t, "writes after the replacement", func() bool { return x.f.Book.Writes() > writes+20 })
+	must(x.t, x.child.Signal(syscall.SIGCONT))
+	x.child.Continue()
+	select {
+	case <-x.child.Ended():
+	case <-time.After(aloneMax):
+		x.t.Errorf("the migrator that was replaced still runs after %s", aloneMax)
+		x.child.Kill()
+	}
+	if x.child.Wait() == nil && !strings.HasPrefix(x.point, "soaking.") {
+		x.t.Error("the migrator that was replaced says that it finished the move")
+	}
+}
+
+// The words for what users of the moved buckets meet between the fault and the
+// resume.
+const (
+	goOn  = "write on"
+	await = "wait for the resume"
+)
+
+// meanwhile looks whether the buckets have a shard that takes writes.
+func (x *trial) meanwhile() string {
+	x.t.Helper()
+	fences, err := x.f.Fences(x.t.Context())
+	must(x.t, err)
+	for _, b := range moved {
+		active := 0
+		for _, rows := range fences {
+			if rows[int64(b)].State == fence.Active {
+				active++
+			}
+		}
+		if active > 1 {
+			x.t.Errorf("bucket %d is active at both ends", b)
+		}
+		if active == 0 {
+			return await
+		}
+	}
+	return goOn
+}
+
+// resume does what an operator would, until nothing is left to resume.
+func (x *trial) resume() {
+	x.t.Helper()
+	var err error
+	for range resumeTries {
+		if err = x.f.Migrator(x.t.Context(), "resume"); err == nil {
+			return
+		}
+		x.t.Logf("resume: %v", err)
+	}
+	x.t.Fatalf("STUCK after %d resumes in state %s: %v", resumeTries, x.newest().State, err)
+}
+
+// everybodyWrites waits until a user of every moved bucket has written, at the
+// home that it has now.
+func (x *trial) everybodyWrites() {
+	x.t.Helper()
+	ctx, cancel := context.WithTimeout(x.t.Context(), thawMax)
+	defer cancel()
+	before := map[bucketmap.BucketID]int{}
+	for _, b := range moved {
+		before[b] = x.f.Acked(b)
+	}
+	for _, b := range moved {
+		for x.f.Acked(b) <= before[b] {
+			if ctx.Err() != nil {
+				x.t.Fatalf("bucket %d could not be written within %s of the resume", b, thawMax)
+			}
+			time.Sleep(poll)
+		}
+	}
+}
+
+// rest notes where the move has come to, and goes on from there as an operator
+// would: the way back, or the end.
+func (x *trial) rest() {
+	x.t.Helper()
+	x.agree()
+	m := x.newest()
+	switch m.State {
+	case "soaking", "done":
+		x.row.outcome = "finished"
+	case "aborted":
+		x.row.outcome = "undone"
+	case "nothing":
+		x.row.outcome = "never begun"
+	default:
+		x.row.outcome = "STUCK in " + m.State
+		x.t.Errorf("the move rests in %s", m.State)
+	}
+	if m.State == "soaking" && x.command != "return" && len(x.point)%2 == 0 {
+		must(x.t, x.f.Migrator(x.t.Context(), "bucket", "return", m.ID))
+	}
+	if m.State == "soaking" {
+		must(x.t, x.f.Migrator(x.t.Context(), "bucket", "finish", m.ID))
+		x.agree()
+	}
+	if m := x.newest(); m.Open {
+		x.t.Errorf("the move is still open, and %s", m.State)
+	}
+}
+
+func (x *trial) agree() {
+	x.t.Helper()
+	problems, err := x.f.Agree(x.t.Context())
+	must(x.t, err)
+	for _, p := range problems {
+		x.t.Error(p)
+	}
+}
