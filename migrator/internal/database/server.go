@@ -38,6 +38,12 @@ const (
 	// lockWaitSeconds bounds waiting for row locks where no shorter bound is
 	// given with the statement.
 	lockWaitSeconds = 10
+	// idleSeconds bounds how long a process that stands still keeps the locks of
+	// an open transaction: the server then rolls it back. No transaction of the
+	// migrator waits for anything but the server.
+	idleSeconds = 5
+	// silentSeconds is the same for a LOAD DATA of which no more rows come.
+	silentSeconds = 10
 )
 
 // Open prepares connections to a server; it does not connect. The session
@@ -56,6 +62,8 @@ func Open(shard bucketmap.ShardName, dc bucketmap.Datacenter, addr, database str
 		"tx_isolation":             "'READ-COMMITTED'",
 		"foreign_key_checks":       "0",
 		"innodb_lock_wait_timeout": strconv.Itoa(lockWaitSeconds),
+		"idle_transaction_timeout": strconv.Itoa(idleSeconds),
+		"net_read_timeout":         strconv.Itoa(silentSeconds),
 	}
 	if err := cfg.Apply(mysql.Charset("binary", "")); err != nil {
 		return nil, fmt.Errorf("database %s: %w", addr, err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/binlog"
@@ -115,10 +114,6 @@ func keyOf(t *database.Table, row binlog.Row) binlog.Row {
 	return key
 }
 
-// keyText is a key as a map's key. Keys that a collation holds equal are
-// different here: that is no harm, deletions are executed before insertions.
-func keyText(key binlog.Row) string { return string(appendKey(nil, key)) }
-
 // appendKey writes each value with its length, so that no two keys read alike.
 // A number is its text: keys come as text from a SELECT, as numbers from a row
 // event.
@@ -133,27 +128,6 @@ func appendKey(dst []byte, key binlog.Row) []byte {
 		dst = append(append(dst, ':'), text...)
 	}
 	return dst
-}
-
-// whereKeys is a condition that is true for the rows with these keys.
-func whereKeys(t *database.Table, keys []binlog.Row) (where string, args []any) {
-	var b strings.Builder
-	for i, key := range keys {
-		if i != 0 {
-			b.WriteString(" OR ")
-		}
-		b.WriteByte('(')
-		for j, column := range t.Primary {
-			if j != 0 {
-				b.WriteString(" AND ")
-			}
-			c := t.Columns[column]
-			b.WriteString(fence.Quote(c.Name) + " = " + c.Param())
-			args = append(args, key[j])
-		}
-		b.WriteByte(')')
-	}
-	return b.String(), args
 }
 
 // own asserts, and locks until the transaction ends, that this run still

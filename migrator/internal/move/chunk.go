@@ -292,19 +292,6 @@ func afterKey(t *database.Table, after [][]byte) (cond string, args []any) {
 	return strings.Join(ors, " OR "), args
 }
 
-// segments are the conditions by which rows are removed: a bucket each where
-// an index finds it, else all at once.
-func segments(t *database.Table, buckets []bucketmap.BucketID) []string {
-	if t.Indexed {
-		s := make([]string, len(buckets))
-		for i, b := range buckets {
-			s[i] = fence.Quote(t.BucketColumn) + " = " + strconv.FormatUint(uint64(b), 10)
-		}
-		return s
-	}
-	return []string{t.Expr("", t.Buckets) + " IN (" + bucketList(buckets) + ")"}
-}
-
 func bucketList(buckets []bucketmap.BucketID) string {
 	words := make([]string, len(buckets))
 	for i, b := range buckets {

@@ -29,9 +29,6 @@ func Load(r *journal.Record) (*Move, error) { return load(r) }
 // Resume takes over a move whose migrator is gone, and goes on to its rest.
 func (e *Engine) Resume(ctx context.Context, m *Move) error {
 	return e.takeOver(ctx, m, func(r *run) error {
-		if err := r.settle(ctx); err != nil {
-			return r.failed(err, "")
-		}
 		if m.State() == Done && !m.Purged {
 			return r.purge(ctx)
 		}
@@ -43,9 +40,6 @@ func (e *Engine) Resume(ctx context.Context, m *Move) error {
 // leaves the move soaking.
 func (e *Engine) Abort(ctx context.Context, m *Move, why string) error {
 	return e.takeOver(ctx, m, func(r *run) error {
-		if err := r.settle(ctx); err != nil {
-			return r.failed(err, "")
-		}
 		if !abortable(m.State()) {
 			return r.failed(fmt.Errorf("%w: past the commit point nothing can be aborted", ErrState), "use migrator bucket return to go back")
 		}
@@ -58,6 +52,11 @@ func (e *Engine) Abort(ctx context.Context, m *Move, why string) error {
 
 // takeOver is locked for a new run of the move: journal first, then both ends'
 // fence rows and tails, so that whatever the run before does from here on fails.
+//
+// The source comes first, and a freeze that was under way is ended before the
+// target is asked for anything: a run before that stands still may have an open
+// transaction there, which the server ends in its time (see database.Open), and
+// meanwhile users must be able to write.
 func (e *Engine) takeOver(ctx context.Context, m *Move, f func(*run) error) error {
 	return e.locked(ctx, m, func(r *run) error {
 		e.Crash.At("resume.before_takeover")
@@ -74,17 +73,31 @@ func (e *Engine) takeOver(ctx context.Context, m *Move, f func(*run) error) erro
 		if err := r.setLeg(ctx); err != nil {
 			return r.failed(err, "")
 		}
-		for _, server := range []*database.Server{r.from, r.to} {
-			if _, err := fence.TakeOver(ctx, server.DB, m.Buckets, r.token); err != nil {
-				return r.failed(fmt.Errorf("on %s: %w", server.Name(), err), "")
-			}
-			if _, err := server.DB.ExecContext(ctx, "UPDATE drover_tail SET token = ? WHERE move_id = ?",
-				r.token.String(), string(m.Record.Move)); err != nil {
-				return r.failed(fmt.Errorf("take over the tail on %s: %w", server.Name(), err), "")
-			}
+		if err := r.takeOverEnd(ctx, r.from); err != nil {
+			return r.failed(err, "")
+		}
+		if err := r.settle(ctx); err != nil {
+			return r.failed(err, "")
+		}
+		if err := r.takeOverEnd(ctx, r.to); err != nil {
+			return r.failed(err, "")
 		}
 		e.Crash.At("resume.after_takeover")
 		return f(r)
+	})
+}
+
+// takeOverEnd puts this run's token on what the move has on one server.
+func (r *run) takeOverEnd(ctx context.Context, server *database.Server) error {
+	return r.patiently(ctx, func() error {
+		if _, err := fence.TakeOver(ctx, server.DB, r.move.Buckets, r.token); err != nil {
+			return fmt.Errorf("on %s: %w", server.Name(), err)
+		}
+		if _, err := server.DB.ExecContext(ctx, "UPDATE drover_tail SET token = ? WHERE move_id = ?",
+			r.token.String(), string(r.move.Record.Move)); err != nil {
+			return fmt.Errorf("take over the tail on %s: %w", server.Name(), err)
+		}
+		return nil
 	})
 }
 

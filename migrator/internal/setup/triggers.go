@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -91,7 +92,7 @@ func (t Triggers) patiently(ctx context.Context, table, what string, steps func(
 	}
 	for _, step := range steps(conn) {
 		if err := t.try(ctx, step); err != nil {
-			if database.TimedOut(err) {
+			if cutShort(err) {
 				err = fmt.Errorf("transactions have the table, for %s now: end the oldest "+
 					"(SELECT * FROM information_schema.INNODB_TRX ORDER BY trx_started), or try at a quieter time: %w", t.Patience, err)
 			}
@@ -106,10 +107,21 @@ func (t Triggers) try(ctx context.Context, step func() error) error {
 	pause.InitialInterval, pause.MaxInterval = triggerPause, triggerPauseMax
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := step()
-		if err != nil && !database.TimedOut(err) {
+		if err != nil && !cutShort(err) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(t.Patience))
 	return err
+}
+
+// erParse is a statement that cannot be parsed.
+const erParse = 1064
+
+// cutShort says whether the bound ended the statement. When it does so while the
+// server parses the triggers that the table has, the error is not that of a
+// timeout: "Trigger '...' has an error in its body: 'Query was empty'".
+func cutShort(err error) bool {
+	number, ok := database.ErrorNumber(err)
+	return database.TimedOut(err) || ok && number == erParse && strings.Contains(err.Error(), "Query was empty")
 }

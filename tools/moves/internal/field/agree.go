@@ -4,15 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
-
 	"drover/bucketmap"
 	"drover/shardlib/fence"
-	"drover/tools/testservers"
 )
 
 // Move is what the journal says of one move.
@@ -162,8 +158,8 @@ func splitBuckets(text string) []bucketmap.BucketID {
 
 // Disown does to a migrator that does not run what a server does to a client
 // that it has not heard of for too long: the connection that has the lock of the
-// move ends, and so do those with an open transaction. Its idle ones stay, so
-// that it finds them when it wakes. It says whether there was a lock.
+// move ends. Its others stay, with what they have open, so that it finds them
+// when it wakes. It says whether there was a lock.
 func (f *Field) Disown(ctx context.Context, lock string) (bool, error) {
 	owned := false
 	for _, e := range f.Ends() {
@@ -177,39 +173,8 @@ func (f *Field) Disown(ctx context.Context, lock string) (bool, error) {
 				return false, err
 			}
 		}
-		if err := e.endTransactions(ctx); err != nil {
-			return false, err
-		}
 	}
 	return owned, nil
-}
-
-func (e *End) endTransactions(ctx context.Context) error {
-	rows, err := e.root.QueryContext(ctx, "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p "+
-		"ON p.ID = t.trx_mysql_thread_id WHERE p.USER = ? AND p.DB = DATABASE()", testservers.AccountDrover)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return err
-		}
-		ids = append(ids, id)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		const gone = 1094 // it has ended by itself
-		_, err := e.root.ExecContext(ctx, "KILL ?", id)
-		if refused, ok := errors.AsType[*mysql.MySQLError](err); err != nil && (!ok || refused.Number != gone) {
-			return err
-		}
-	}
-	return nil
 }
 
 // Acked is how many writes to a bucket were acknowledged so far.
