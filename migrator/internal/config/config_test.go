@@ -22,6 +22,7 @@ func TestTheExampleHasEveryKeyAndTheDefaults(t *testing.T) {
 	write(t, filepath.Join(dir, "migrator.yaml"), local)
 	write(t, filepath.Join(dir, "password"), "secret\n")
 	write(t, filepath.Join(dir, "replica-password"), "other\r\nmore\n")
+	write(t, filepath.Join(dir, "app-password"), "third\n")
 	c, err := Load(filepath.Join(dir, "migrator.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,8 +30,8 @@ func TestTheExampleHasEveryKeyAndTheDefaults(t *testing.T) {
 	if want := Default(); c.Map.MaxChange != want.Map.MaxChange || c.Move != want.Move || c.Log != want.Log {
 		t.Errorf("the example's move and log are %+v %+v, the defaults %+v %+v", c.Move, c.Log, want.Move, want.Log)
 	}
-	if c.Account.Password != "secret" || c.Replication.Password != "other" {
-		t.Errorf("passwords %q and %q, want secret and other", c.Account.Password, c.Replication.Password)
+	if c.Account.Password != "secret" || c.Replication.Password != "other" || c.Application.Password != "third" {
+		t.Errorf("passwords %q, %q and %q, want secret, other and third", c.Account.Password, c.Replication.Password, c.Application.Password)
 	}
 	if c.Shards != filepath.Join(dir, "shards.yaml") {
 		t.Errorf("shards %s, want it beside the file", c.Shards)

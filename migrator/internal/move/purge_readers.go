@@ -136,7 +136,7 @@ type transaction struct {
 func (r *run) wantReadersGone(ctx context.Context) error {
 	waited, err := r.transactions(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %s cannot be asked for its open transactions (the account needs PROCESS): %w", ErrReaders, r.from.Name(), err)
+		return fmt.Errorf("%w: %s cannot be asked for its open transactions, for which the account needs PROCESS: %w", ErrReaders, r.from.Name(), err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, readersMax)
 	defer cancel()

@@ -38,7 +38,7 @@ func (p *Preflight) judgeFenceTables(f *findings, s *facts) {
 	case !there:
 		found = append(found, refuse("run migrator init", "there is no table %s", fence.Table))
 	case comment != want:
-		found = append(found, refuse("use the migrator of the version that made the table",
+		found = append(found, refuse("run migrator fence install, which brings an older table to this version; for a newer one use the migrator that made it",
 			"the table %s says %q, and this program knows %q", fence.Table, comment, want))
 	case s.fenceErr != nil:
 		found = append(found, unknown(Error, "SELECT", s.fenceErr))
