@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/edgevalues"
 )
 
 var update = flag.Bool("update", false, "write docs/types.md anew")
@@ -55,15 +56,15 @@ var longList = regexp.MustCompile(`'m0','m1',.*'(m\d+)'`)
 func TestTheTypesPageListsWhatIsTried(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(pageHead)
-	for _, c := range columnTypes {
-		definition := longList.ReplaceAllString(c.definition, "'m0',…,'$1'")
-		word, _, _ := strings.Cut(strings.ToLower(c.definition), " ")
+	for _, c := range edgevalues.All() {
+		definition := longList.ReplaceAllString(c.Definition, "'m0',…,'$1'")
+		word, _, _ := strings.Cut(strings.ToLower(c.Definition), " ")
 		word, _, _ = strings.Cut(word, "(")
 		key := "no"
-		if (database.Column{DataType: word}).Comparable() && !strings.Contains(c.definition, "'m299'") {
+		if (database.Column{DataType: word}).Comparable() && !strings.Contains(c.Definition, "'m299'") {
 			key = "yes"
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", definition, strings.ReplaceAll(strings.Join(c.values, "`, `"), "|", "\\|"), key)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", definition, strings.ReplaceAll(strings.Join(c.Values, "`, `"), "|", "\\|"), key)
 	}
 	b.WriteString(pageTail)
 	if *update {
