@@ -135,7 +135,7 @@ type kind struct {
 	name   string
 	by     *helper // who publishes; nil for nobody
 	rounds []figures
-	took   time.Duration // of the publications
+	took   time.Duration // of the publications, or of nothing
 	cpu    time.Duration // of the proxy
 }
 
@@ -168,7 +168,8 @@ func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, 
 	}
 	var did published
 	if k.by == nil {
-		err = sleep(ctx, time.Duration(n)*v.every)
+		did.Took = time.Duration(n) * v.every
+		err = sleep(ctx, did.Took)
 	} else {
 		did, err = ask[published](ctx, k.by, publish{n, v.every})
 	}
@@ -200,6 +201,16 @@ func (v *versions) show(out io.Writer, name string, kinds []*kind) {
 			k.name, inMs(p50.at(0.5)), inMs(p99.at(0.5)), inMs(p99.at(0)), inMs(p99.at(1)), ms(k.each(1).at(1)), rate, ms(k.cpu))
 	}
 	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", p99s[2]/p99s[0], p99s[2]/p99s[1])
+	fmt.Fprintf(out, "  a version costs the proxy %.2f ms of CPU beyond nothing, %.2f ms beyond elsewhere\n",
+		kinds[2].beyond(kinds[0], v.count), kinds[2].beyond(kinds[1], v.count))
+}
+
+// beyond is the proxy's CPU for one version, in ms: without what it spends on
+// requests in as much time, as another kind says. Publications may take longer
+// than nothing does.
+func (k *kind) beyond(other *kind, versions int) float64 {
+	requests := float64(other.cpu) * k.took.Seconds() / other.took.Seconds()
+	return (float64(k.cpu) - requests) / float64(time.Millisecond) / float64(versions)
 }
 
 func inMs(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -122,7 +122,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, errors.Join(err, closeBody(r))
 		}
 	}
-	r = r.Clone(r.Context())
+	// Nothing but the header is changed: a copy of the rest would be garbage.
+	header := r.Header.Clone()
+	r = r.WithContext(r.Context())
+	r.Header = header
 	// Also when there is none: the client takes one from the environment.
 	r.Header.Del("X-Consul-Token")
 	if token != "" {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -63,34 +62,37 @@ func (d *document) encode() ([]byte, error) { return json.Marshal(d) }
 // parseDocument accepts what encode writes, and refuses the rest by saying
 // where it is, and of which version where that can be read.
 func parseDocument(key string, data []byte) (*document, error) {
+	var d document
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&d)
+	if err == nil && len(bytes.Trim(data[decoder.InputOffset():], " \t\r\n")) != 0 {
+		err = errors.New("more than one value")
+	}
+	if err == nil {
+		err = d.check()
+	}
+	if err != nil {
+		return nil, refuseDocument(key, data, err)
+	}
+	return &d, nil
+}
+
+// refuseDocument says what is wrong with one that is not as it should be.
+func refuseDocument(key string, data []byte, cause error) error {
 	var head struct {
 		Format  int               `json:"format"`
 		Version bucketmap.Version `json:"version"`
 	}
 	remedy := "put the newest record of the history in its place, or restore it from a snapshot of Consul"
 	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, refuse("unreadable", 0, fmt.Errorf("%s is no JSON that Drover wrote: %w", key, err), remedy)
+		return refuse("unreadable", 0, fmt.Errorf("%s is no JSON that Drover wrote: %w", key, err), remedy)
 	}
 	if head.Format > documentFormat {
-		return nil, refuse("unreadable", head.Version, fmt.Errorf("%s has format %d, and this program knows %d", key, head.Format, documentFormat),
+		return refuse("unreadable", head.Version, fmt.Errorf("%s has format %d, and this program knows %d", key, head.Format, documentFormat),
 			"upgrade this program: a newer one published the map")
 	}
-	var d document
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&d)
-	if err == nil {
-		if _, end := decoder.Token(); !errors.Is(end, io.EOF) {
-			err = errors.New("more than one value")
-		}
-	}
-	if err == nil {
-		err = d.check()
-	}
-	if err != nil {
-		return nil, refuse("unreadable", head.Version, fmt.Errorf("%s: %w", key, err), remedy)
-	}
-	return &d, nil
+	return refuse("unreadable", head.Version, fmt.Errorf("%s: %w", key, cause), remedy)
 }
 
 func (d *document) check() error {

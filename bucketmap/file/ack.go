@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,29 +47,30 @@ type ack struct {
 	Check uint32 `json:"check,omitempty"`
 }
 
-// encode returns a line of JSON, with its check.
-func (a ack) encode() ([]byte, error) {
-	var err error
-	if a.Check, err = a.sum(); err != nil {
-		return nil, err
-	}
-	data, err := json.Marshal(a)
-	return append(data, '\n'), err
-}
-
-// sum is never 0, which is an acknowledgement without a check.
+// sum is that of what Marshal makes of the rest.
 func (a ack) sum() (uint32, error) {
 	a.Check = 0
 	data, err := json.Marshal(a)
-	return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)) | 1, err
+	return sumOf(data), err
+}
+
+// sumOf is never 0, which is an acknowledgement without a check.
+func sumOf(data []byte) uint32 {
+	return crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)) | 1
 }
 
 // life is a proxy that this process speaks for.
 type life struct {
 	lock *flock.Flock
+	// path is the lock's, and locked the file that is open.
+	path   string
+	locked os.FileInfo
 	// file is the acknowledgement, nil before the first; size is its length.
-	file *os.File
-	size int
+	file    *os.File
+	written os.FileInfo
+	ackPath string
+	size    int
+	line    []byte // room for the next one
 }
 
 func (l *life) close() error {
@@ -98,13 +98,6 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 		return fmt.Errorf("acknowledge the map: proxy id %q: want a name of up to %d letters, digits, '.', '_' or '-'",
 			a.Proxy, bucketmap.NameMax)
 	}
-	data, err := ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason, 0}.encode()
-	if err != nil {
-		return fmt.Errorf("acknowledge the map: %w", err)
-	}
-	if len(data) > documentBytesMax {
-		return fmt.Errorf("acknowledge the map: %d bytes, and nobody reads more than %d; shorten the reason", len(data), documentBytesMax)
-	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -113,9 +106,20 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 	if s.mu.closed {
 		return ErrClosed
 	}
+	var room []byte
+	if held := s.mu.live[a.Proxy]; held != nil {
+		room = held.line
+	}
+	data, err := ack{a.Proxy, a.Version, a.Digest, a.Since.UTC(), a.Refused, a.Reason, 0}.appendTo(room[:0])
+	if err != nil {
+		return fmt.Errorf("acknowledge the map: %w", err)
+	}
+	if len(data) > documentBytesMax {
+		return fmt.Errorf("acknowledge the map: %d bytes, and nobody reads more than %d; shorten the reason", len(data), documentBytesMax)
+	}
 	l, err := s.live(ctx, a.Proxy)
 	if err == nil {
-		err = s.tell(l, s.ackPath(a.Proxy), data)
+		err = s.tell(l, data)
 	}
 	if err != nil {
 		return fmt.Errorf("acknowledge the map: %w", err)
@@ -130,30 +134,38 @@ func (s *Store) Ack(ctx context.Context, a bucketmap.Ack) error {
 //
 // Nothing here is durable: it means nothing after a loss of power, and holds
 // wait for it.
-func (s *Store) tell(l *life, path string, data []byte) error {
+func (s *Store) tell(l *life, data []byte) (err error) {
 	if l.file != nil {
-		if len(data) <= l.size && isAt(l.file.Stat, path) &&
-			s.sys.rewrite("ack.rewrite", l.file, padded(data, l.size)) == nil {
-			return nil
+		if len(data) <= l.size && isAt(l.written, l.ackPath) {
+			l.line = padded(data, l.size)
+			if s.sys.rewrite("ack.rewrite", l.file, l.line) == nil {
+				return nil
+			}
 		}
 		_ = l.file.Close() // of no more use
 		l.file = nil
 	}
 	data = padded(data, ackBytes)
-	if err := replace(s.sys, "ack", path, data, s.fileMode, false); err != nil {
+	if err := replace(s.sys, "ack", l.ackPath, data, s.fileMode, false); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|noWait, 0)
+	file, err := os.OpenFile(l.ackPath, os.O_WRONLY|noWait, 0)
 	if err != nil {
 		return err
 	}
-	l.file, l.size = file, len(data)
+	if l.written, err = file.Stat(); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	l.file, l.size, l.line = file, len(data), data
 	return nil
 }
 
 // padded appends blanks up to a size.
 func padded(data []byte, size int) []byte {
-	return append(data, bytes.Repeat([]byte{' '}, max(size-len(data), 0))...)
+	for len(data) < size {
+		data = append(data, ' ')
+	}
+	return data
 }
 
 // live makes sure that this process holds the proxy's .live file, and that it
@@ -161,7 +173,7 @@ func padded(data []byte, size int) []byte {
 // s.mu.
 func (s *Store) live(ctx context.Context, proxy string) (*life, error) {
 	if held := s.mu.live[proxy]; held != nil {
-		if isAt(held.lock.Stat, s.livePath(proxy)) {
+		if isAt(held.locked, held.path) {
 			return held, nil
 		}
 		delete(s.mu.live, proxy)
@@ -188,18 +200,19 @@ func (s *Store) live(ctx context.Context, proxy string) (*life, error) {
 		if err := os.Remove(s.ackPath(proxy)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, lock.Close())
 		}
-		s.mu.live[proxy] = &life{lock: lock}
+		locked, err := lock.Stat()
+		if err != nil {
+			return errors.Join(err, lock.Close())
+		}
+		s.mu.live[proxy] = &life{lock: lock, path: s.livePath(proxy), locked: locked, ackPath: s.ackPath(proxy)}
 		return nil
 	})
 	return s.mu.live[proxy], err
 }
 
-// isAt says whether an open file is the one of that name.
-func isAt(open func() (os.FileInfo, error), path string) bool {
-	held, err := open()
-	if err != nil {
-		return false
-	}
+// isAt says whether a file that is open is the one of that name. What it was
+// when it was opened says so: while it is open, no other gets its number.
+func isAt(held os.FileInfo, path string) bool {
 	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(held, there)
 }

@@ -95,7 +95,7 @@ func TestAnAcknowledgementIsNeverReadHalf(t *testing.T) {
 }
 
 func TestAnAcknowledgementThatIsNoneIsAnError(t *testing.T) {
-	whole, err := ack{Proxy: "p1", Version: 1234}.encode()
+	whole, err := ack{Proxy: "p1", Version: 1234}.appendTo(nil)
 	must(t, err)
 	torn := strings.Replace(string(whole), "1234", "1235", 1)
 	for _, text := range []string{torn, string(whole[:40]), ""} {

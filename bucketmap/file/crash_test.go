@@ -322,6 +322,7 @@ func tryPublish(t *testing.T, template string, old, next *bucketmap.Snapshot, at
 		t.Fatalf("%s: failed with %v, but the new map is in force", place, published)
 	}
 	checkHistory(t, place, after, old, now)
+	checkWatch(t, place, after, old, now)
 	if now.Equal(next) {
 		records, err := after.History(t.Context())
 		if err != nil || records[0].Who != "ann" {
@@ -339,7 +340,23 @@ func tryPublish(t *testing.T, template string, old, next *bucketmap.Snapshot, at
 		t.Fatalf("%s: the next publisher: %v", place, err)
 	}
 	checkHistory(t, place+", then published", after, old, now, third)
+	checkWatch(t, place+", then published", after, now, third)
 	return sys.calls
+}
+
+// checkWatch checks what a watch reports that reported another map before.
+func checkWatch(t *testing.T, place string, s *Store, before, now *bucketmap.Snapshot) {
+	t.Helper()
+	if now == nil {
+		return
+	}
+	w, calls := watchOf(s, before)
+	if w.look(false) {
+		w.look(true) // an edit by hand
+	}
+	if len(*calls) != 1 || !(*calls)[0].snapshot.Equal(now) {
+		t.Fatalf("%s: reported %+v, want version %d", place, *calls, now.Version())
+	}
 }
 
 // checkHistory checks that the maps that were in force are in the history,

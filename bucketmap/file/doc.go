@@ -6,14 +6,16 @@
 //	history/000000000012.yaml   the content of every version that ever was in force
 //	history/000000000012.json   who published it, when and why
 //	history/000000000013.pending  the same of a version that is being published
+//	history/000000000012.delta  what leads to it from version 11; need not be there
 //	lock                        publishers' lock
 //	proxies/p1.live             locked by proxy p1 for as long as its process lives
 //	proxies/p1.json             what p1 runs
 //
 // Publish works in this order: (1) lock; (2) read map.yaml and compare the
 // version; (3) write the history's content and its record, pending, and sync
-// them; (4) write a temporary file, sync it, rename it over map.yaml, sync the
-// folder: the rename is the commit point; (5) make the record final. A crash
+// them, and write the delta; (4) write a temporary file, sync it, rename it
+// over map.yaml, sync the folder: the rename is the commit point; (5) make the
+// record final. A crash
 // before 4 leaves the old map and a pending record, which the next publisher
 // overwrites: that version was never in force. A crash after 4 leaves the new
 // map and a pending record, which the next publisher makes final before
@@ -30,9 +32,12 @@
 // content of the history over it.
 //
 // Watch sees a published map within milliseconds through fsnotify on the
-// folder. What is not in the history, an edit by hand, is reported once it
-// has stayed the same for a moment, so that a file half written by an editor
-// is not taken for a map. As fsnotify sees nothing of other machines on a
+// folder. Where it has the version before, it does not read YAML but applies
+// the delta, which has the SHA-256 of the map.yaml that it stands for and the
+// digests of both maps: it is used where all three are right, and else, missing
+// or damaged or another publication's, it changes nothing but the speed. What is
+// not in the history, an edit by hand, is reported once it has stayed the same
+// for a moment, so that a file half written by an editor is not taken for a map. As fsnotify sees nothing of other machines on a
 // network file system, the file is read again every Options.Recheck as well.
 //
 // Ack needs no clock: the proxy's process locks its .live file, and the

@@ -21,12 +21,13 @@ import (
 	"drover/bucketmap/yaml"
 )
 
-// The three files of a version. A version with a final record was in force;
-// one with a pending record was in force if map.yaml says so.
+// The files of a version. A version with a final record was in force; one with
+// a pending record was in force if map.yaml says so. A delta says nothing.
 const (
 	contentSuffix = ".yaml"
 	finalSuffix   = ".json"
 	pendingSuffix = ".pending"
+	deltaSuffix   = ".delta"
 )
 
 // versionDigits are those of bucketmap.VersionMax.

@@ -66,6 +66,7 @@ func (s *Store) publish(next *bucketmap.Snapshot, data []byte, change bucketmap.
 	if err := s.writePending("", record, data); err != nil {
 		return err
 	}
+	s.writeDelta(current, next, data)
 	if err := s.commit(next, data); err != nil {
 		return err
 	}

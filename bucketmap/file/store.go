@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +31,9 @@ const (
 
 	// mapBytesMax bounds a map's file: the most that package yaml reads.
 	mapBytesMax = 64 << 20
+	// deltaBytesMax bounds the delta from the version before: a longer one saves
+	// nobody much.
+	deltaBytesMax = 256 << 10
 	// documentBytesMax bounds a record of the history and an acknowledgement.
 	// Who, why and a reason are a person's or a proxy's sentence each.
 	documentBytesMax = 1 << 20
@@ -190,9 +192,12 @@ type content struct {
 	err  error
 }
 
-func (s *Store) read() content {
+func (s *Store) read() content { return s.readInto(nil) }
+
+// readInto uses a buffer's room.
+func (s *Store) readInto(buffer []byte) content {
 	c := content{path: s.mapPath()}
-	c.data, c.err = regular.Read(c.path, mapBytesMax)
+	c.data, c.err = regular.Append(buffer[:0], c.path, mapBytesMax)
 	if errors.Is(c.err, fs.ErrNotExist) {
 		highest, err := s.highestFinal()
 		switch {
@@ -207,17 +212,18 @@ func (s *Store) read() content {
 	return c
 }
 
-// key is the same for the same content and the same error.
-func (c content) key() (sum [sha256.Size]byte) {
-	h := sha256.New()
+// contentKey is the same for the same content and the same error. The sum is of
+// the one or of the other.
+type contentKey struct {
+	failed bool
+	sum    [sha256.Size]byte
+}
+
+func (c content) key() contentKey {
 	if c.err != nil {
-		io.WriteString(h, "error: "+c.err.Error()) //nolint:errcheck // a hash takes everything
-	} else {
-		io.WriteString(h, "map: ") //nolint:errcheck // a hash takes everything
-		h.Write(c.data)
+		return contentKey{true, sha256.Sum256([]byte(c.err.Error()))}
 	}
-	h.Sum(sum[:0])
-	return sum
+	return contentKey{false, sha256.Sum256(c.data)}
 }
 
 func (c content) decode() (*bucketmap.Snapshot, error) {

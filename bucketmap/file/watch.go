@@ -3,7 +3,6 @@ package file
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"time"
@@ -78,23 +77,33 @@ func ownName(path string) bool {
 	}
 }
 
+// bufferMax is how much room a watch keeps for the next version: a map of
+// 65,536 buckets in no order.
+const bufferMax = 1 << 20
+
 // mapWatch knows what was reported last.
 type mapWatch struct {
 	store    *Store
 	changed  func(*bucketmap.Snapshot, error)
 	started  bool
-	reported [sha256.Size]byte
+	reported contentKey
+	last     *bucketmap.Snapshot // the newest map that was reported; nil for none
 	// pending was seen tries times, and waits to stay the same. tries is 0
 	// when nothing waits.
-	pending [sha256.Size]byte
+	pending contentKey
 	tries   int
+	// buffer and delta are room for what is read.
+	buffer, delta []byte
 }
 
 // look reads the map and reports it if it is new and complete. timeUp says
 // that what is pending had its time to change. look returns true when
 // something new is pending and its time begins.
 func (w *mapWatch) look(timeUp bool) bool {
-	now := w.store.read()
+	now := w.store.readInto(w.buffer)
+	if now.err == nil && cap(now.data) <= bufferMax {
+		w.buffer = now.data // package yaml keeps nothing of it
+	}
 	key := now.key()
 	if w.started && key == w.reported {
 		w.tries = 0
@@ -105,13 +114,17 @@ func (w *mapWatch) look(timeUp bool) bool {
 		return false
 	}
 	if waits || w.tries >= settleTries || !w.started && now.err != nil {
-		w.report(key, now)
+		snapshot, err := now.decode()
+		w.report(key, snapshot, err)
+		return false
+	}
+	if snapshot := w.climb(now, key); snapshot != nil {
+		w.report(key, snapshot, nil)
 		return false
 	}
 	snapshot, err := now.decode()
 	if err == nil && w.store.isPublished(snapshot.Version(), now.data) {
-		w.tries, w.started, w.reported = 0, true, key
-		w.changed(snapshot, nil)
+		w.report(key, snapshot, nil)
 		return false
 	}
 	w.pending = key
@@ -119,9 +132,12 @@ func (w *mapWatch) look(timeUp bool) bool {
 	return true
 }
 
-func (w *mapWatch) report(key [sha256.Size]byte, now content) {
+func (w *mapWatch) report(key contentKey, snapshot *bucketmap.Snapshot, err error) {
 	w.tries, w.started, w.reported = 0, true, key
-	w.changed(now.decode())
+	if err == nil {
+		w.last = snapshot
+	}
+	w.changed(snapshot, err)
 }
 
 // isPublished says whether a publisher wrote this content: then it is

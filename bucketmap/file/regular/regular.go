@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -20,7 +21,11 @@ var (
 // Read returns what the file at path holds, which is bytesMax bytes at most. The
 // error of a file that cannot be looked at, opened or read is a *fs.PathError;
 // ErrNotRegular and ErrTooLarge come without one.
-func Read(path string, bytesMax int64) ([]byte, error) {
+func Read(path string, bytesMax int64) ([]byte, error) { return Append(nil, path, bytesMax) }
+
+// Append is Read for who reads again and again: it appends to dst, and returns
+// the longer slice, or nil with an error.
+func Append(dst []byte, path string, bytesMax int64) ([]byte, error) {
 	// Looked at before: to open a device can do something.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -41,15 +46,27 @@ func Read(path string, bytesMax int64) ([]byte, error) {
 	if err := check(path, info, bytesMax); err != nil {
 		return nil, err
 	}
-	var data bytes.Buffer
-	data.Grow(int(info.Size()) + bytes.MinRead) // so that nothing is copied while it grows
-	if _, err := data.ReadFrom(io.LimitReader(f, bytesMax+1)); err != nil {
-		return nil, err
+	// So that nothing is copied while it grows, and the end is found at once.
+	return appendAll(slices.Grow(dst, int(info.Size())+bytes.MinRead), f, path, bytesMax)
+}
+
+func appendAll(dst []byte, f io.Reader, path string, bytesMax int64) ([]byte, error) {
+	begin := len(dst)
+	for {
+		dst = slices.Grow(dst, 1)
+		// One more than the bound, to see what has more.
+		n, err := f.Read(dst[len(dst):min(int64(cap(dst)), int64(begin)+bytesMax+1)])
+		dst = dst[:len(dst)+n]
+		if n := int64(len(dst) - begin); n > bytesMax {
+			return nil, tooLarge(path, n, bytesMax)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return dst, nil
+		case err != nil:
+			return nil, err
+		}
 	}
-	if n := int64(data.Len()); n > bytesMax {
-		return nil, tooLarge(path, n, bytesMax)
-	}
-	return data.Bytes(), nil
 }
 
 func check(path string, info fs.FileInfo, bytesMax int64) error {

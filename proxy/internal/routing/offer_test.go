@@ -112,10 +112,13 @@ func TestAStoreThatIsDownIsNoRefusal(t *testing.T) {
 	s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
 	table := newTable(t, s, nil)
 	defer start(t, table)()
-	s.errs <- errors.New("down")
-	s.errs <- bucketmap.ErrNoMap // and somebody has emptied it; what came before is done with
-	if s := table.Status(); s.Refused != nil || s.StoreError != "down" {
-		t.Errorf("got %+v", s)
+	// Of each the second says that the first is done with.
+	for _, down := range []error{errors.New("down"), bucketmap.ErrNoMap} { // or somebody has emptied it
+		s.errs <- down
+		s.errs <- down
+		if s := table.Status(); s.Refused != nil || s.StoreError != down.Error() {
+			t.Errorf("got %+v, want %v", s, down)
+		}
 	}
 	s.events <- newMap(t, 1, "legacy")
 	s.errs <- errors.New("down again")

@@ -155,9 +155,20 @@ func (t *Table) unreadable(err error) {
 	}
 }
 
-// sendAcks tells the store, the newest acknowledgement only, and again until
-// it takes it.
+// sendAcks gives acknowledgements until ctx ends, and waits no longer for one
+// that does not come back then. One goroutine for all: each new one would grow
+// its stack anew, with every version.
 func (t *Table) sendAcks(ctx context.Context) error {
+	err := awaitError(ctx, t.giveAcks)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// giveAcks tells the store, the newest acknowledgement only, and again until
+// it takes it.
+func (t *Table) giveAcks(ctx context.Context) error {
 	waits := newWaits()
 	for {
 		ack, err := t.acks.take(ctx)
@@ -165,11 +176,7 @@ func (t *Table) sendAcks(ctx context.Context) error {
 			return err
 		}
 		for {
-			err = awaitError(ctx, func(ctx context.Context) error {
-				call, cancel := context.WithTimeout(ctx, ackWaitMax)
-				defer cancel()
-				return t.options.Source.Ack(call, ack)
-			})
+			err = t.giveAck(ctx, ack)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -187,6 +194,12 @@ func (t *Table) sendAcks(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+func (t *Table) giveAck(ctx context.Context, ack bucketmap.Ack) error {
+	call, cancel := context.WithTimeout(ctx, ackWaitMax)
+	defer cancel()
+	return t.options.Source.Ack(call, ack)
 }
 
 func newWaits() *backoff.ExponentialBackOff {
