@@ -101,6 +101,7 @@ soak: servers ## what takes longer than the tests may: framing fuzzed for 10 min
 	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run MemoryIsFlat ./proxy
 	$(GO) run ./bench/edge restart
 	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m ./tools/moves
+	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 20m -run KilledAtAnyPoint ./migrator/internal/move
 	$(GO) run ./tools/moves ledger --moves 1000
 	$(GO) run ./tools/moves ledger --moves 200 --rtt 20ms
 

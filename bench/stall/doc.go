@@ -4,6 +4,7 @@
 //
 //	go run ./bench/stall                 200 moves on loopback
 //	go run ./bench/stall --rtt 20ms      with a round trip between the datacenters
+//	go run ./bench/stall --holds         what holds make users behind a proxy wait
 //	go run ./bench/stall --gate          fails unless the figures are as good as they must be
 //
 // It works in this order: (1) it starts two durable MariaDB servers, alpha in
@@ -19,6 +20,16 @@
 // map. A figure has the latency of one write in it. The parts of the stall are
 // the migrator's own, from its events. Servers, migrator and writers share this
 // machine.
+//
+// With --holds users write and read their own write back at once, through a
+// proxy that is a process of its own, from the sample application in both
+// datacenters, over the file store. A bucket, or a batch of 16, moves there and
+// back; the table counts the requests that were under way between the first
+// hold and the end of the move, each from its first sending to its success. The
+// other proxies are simulated: they read the map once for all, and each
+// acknowledges it. In the reactive rows the real proxy has a copy of every map
+// without its holds, and learns of the freeze by the application's 421; the
+// migrator holds the others.
 //
 // The program never listens but on loopback, and ends what it started.
 package main

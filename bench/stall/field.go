@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/shardlib"
+	"drover/shardlib/fence"
 	"drover/tools/testservers"
 )
 
@@ -37,11 +37,17 @@ type field struct {
 	stores  []*file.Store
 	libs    map[bucketmap.Datacenter]*shardlib.Library
 	program string
+
+	bucketCount uint32
+	sharded     []fence.Sharded
 }
 
 func newField(ctx context.Context, o options) (f *field, err error) {
 	f = &field{servers: map[bucketmap.ShardName]*testservers.MariaDB{}, lists: map[bucketmap.Datacenter]shardlib.ShardList{},
-		libs: map[bucketmap.Datacenter]*shardlib.Library{}}
+		libs: map[bucketmap.Datacenter]*shardlib.Library{}, bucketCount: o.buckets, sharded: o.sharded}
+	if f.sharded == nil {
+		f.sharded = []fence.Sharded{{Name: "request", BucketColumn: "bucket"}, {Name: "steps", BucketColumn: "bucket"}}
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.close())
@@ -51,9 +57,8 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 		return f, err
 	}
 	if f.program = o.migrator; f.program == "" {
-		f.program = filepath.Join(f.dir, "migrator")
-		if output, err := exec.CommandContext(ctx, "go", "build", "-o", f.program, "drover/migrator").CombinedOutput(); err != nil {
-			return f, fmt.Errorf("build the migrator: %w\n%s", err, output)
+		if f.program, err = build(ctx, f.dir, "migrator"); err != nil {
+			return f, err
 		}
 	}
 	if f.fleet, err = testservers.New(ctx, testservers.Options{}); err != nil {
@@ -67,7 +72,7 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 	if err := f.connect(ctx, o.rtt/2); err != nil {
 		return f, err
 	}
-	if err := f.tables(ctx, o.buckets); err != nil {
+	if err := f.tables(ctx, o); err != nil {
 		return f, err
 	}
 	return f, f.applications(ctx)
@@ -102,24 +107,42 @@ func (f *field) connect(ctx context.Context, delay time.Duration) error {
 	list := f.lists[legacy].Shards
 	shards := fmt.Sprintf("database: %s\nshards:\n  alpha: {legacy: %q}\n  gamma: {cloud: %q}\n", databaseName, list["alpha"][legacy], list["gamma"][cloud])
 	config := fmt.Sprintf("map: {store: file, dir: map, max_change: 0}\nshards: shards.yaml\naccount: {user: %s, password: %s}\n"+
-		"tables:\n  - {name: request, bucket_column: bucket}\n  - {name: steps, bucket_column: bucket}\n", testservers.AccountDrover, testservers.Password)
+		"tables:\n", testservers.AccountDrover, testservers.Password)
+	for _, t := range f.sharded {
+		key, column := "bucket_column", t.BucketColumn
+		if column == "" {
+			key, column = "user_column", t.UserColumn
+		}
+		config += fmt.Sprintf("  - {name: %s, %s: %s}\n", t.Name, key, column)
+	}
 	return errors.Join(os.WriteFile(filepath.Join(f.dir, "shards.yaml"), []byte(shards), 0o600),
 		os.WriteFile(filepath.Join(f.dir, "migrator.yaml"), []byte(config), 0o600))
 }
 
-func (f *field) tables(ctx context.Context, buckets uint32) error {
+func (f *field) tables(ctx context.Context, o options) error {
+	if o.tables == nil {
+		o.tables = func(ctx context.Context, server *testservers.MariaDB) error {
+			return writersTables(ctx, server, o.buckets)
+		}
+	}
 	for _, server := range f.servers {
-		if err := server.Exec(ctx, "CREATE DATABASE "+databaseName, "USE "+databaseName,
-			fmt.Sprintf(`CREATE TABLE request (user_id VARBINARY(64) NOT NULL, id BIGINT UNSIGNED NOT NULL,
-			bucket INT UNSIGNED AS (CRC32(user_id) %% %d) STORED, PRIMARY KEY (user_id, id), KEY (bucket))`, buckets),
-			fmt.Sprintf(`CREATE TABLE steps (user_id VARBINARY(64) NOT NULL PRIMARY KEY, steps BIGINT NOT NULL,
-			bucket INT UNSIGNED AS (CRC32(user_id) %% %d) STORED, KEY (bucket))`, buckets)); err != nil {
+		if err := o.tables(ctx, server); err != nil {
 			return err
 		}
 	}
+	buckets := o.buckets
 	_, err := f.migrator(ctx, "init", "--buckets", fmt.Sprint(buckets), "--shard", "alpha=legacy", "--shard", "gamma=cloud",
 		"--home", fmt.Sprintf("alpha=0-%d", buckets-1), "--source", string(legacy), "--target", string(cloud))
 	return err
+}
+
+// writersTables are what the writers write to.
+func writersTables(ctx context.Context, server *testservers.MariaDB, buckets uint32) error {
+	return server.Exec(ctx, "CREATE DATABASE "+databaseName, "USE "+databaseName,
+		fmt.Sprintf(`CREATE TABLE request (user_id VARBINARY(64) NOT NULL, id BIGINT UNSIGNED NOT NULL,
+		bucket INT UNSIGNED AS (CRC32(user_id) %% %d) STORED, PRIMARY KEY (user_id, id), KEY (bucket))`, buckets),
+		fmt.Sprintf(`CREATE TABLE steps (user_id VARBINARY(64) NOT NULL PRIMARY KEY, steps BIGINT NOT NULL,
+		bucket INT UNSIGNED AS (CRC32(user_id) %% %d) STORED, KEY (bucket))`, buckets))
 }
 
 // applications opens one library a datacenter.

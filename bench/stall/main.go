@@ -14,6 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"drover/shardlib/fence"
+	"drover/tools/testservers"
 )
 
 type options struct {
@@ -21,7 +24,12 @@ type options struct {
 	buckets        uint32
 	rtt            time.Duration
 	gate           bool
+	waits          bool // --holds
 	migrator       string
+
+	// Other tables than the writers' own, for the holds.
+	tables  func(context.Context, *testservers.MariaDB) error
+	sharded []fence.Sharded
 }
 
 const (
@@ -57,6 +65,7 @@ func command() *cobra.Command {
 	c.Flags().Uint32Var(&o.buckets, "buckets", 64, "each with one user")
 	c.Flags().DurationVar(&o.rtt, "rtt", 0, "the round trip between the datacenters")
 	c.Flags().StringVar(&o.migrator, "migrator", "", "its `binary`; default: ./migrator is built")
+	c.Flags().BoolVar(&o.waits, "holds", false, "measure what holds make users behind a proxy wait; --moves is for each row of the table")
 	c.Flags().BoolVar(&o.gate, "gate", false, "fail unless the stall is as short as it must be")
 	return c
 }
@@ -65,6 +74,9 @@ func command() *cobra.Command {
 func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	if o.writers < 1 || o.buckets == 0 || int(o.buckets)%o.writers != 0 {
 		return fmt.Errorf("%d buckets, %d writers: want as many buckets as writers, or a multiple: each user has one writer", o.buckets, o.writers)
+	}
+	if o.waits {
+		return o.holds(ctx, out)
 	}
 	f, err := newField(ctx, o)
 	if err != nil {

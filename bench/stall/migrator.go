@@ -15,6 +15,7 @@ import (
 
 // event is a line of the migrator's with --output json.
 type event struct {
+	Move    string    `json:"move"`
 	State   string    `json:"state"`
 	At      time.Time `json:"at"`
 	Note    string    `json:"note"`

@@ -44,7 +44,13 @@ func TestAMapIsAsSmallAsItsInformation(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("%d shards, %s", c.shards, c.name), func(t *testing.T) {
-			content := plain(t, bucketmap.BucketsMax, c.shards, c.pick)
+			// A few shards that share evenly are as small a share of a quarter of the
+			// buckets; the others need them all for their tables to be small beside them.
+			buckets := bucketmap.BucketsMax
+			if c.name == "even" && c.shards < 1000 {
+				buckets /= 4
+			}
+			content := plain(t, buckets, c.shards, c.pick)
 			want := information(content)
 			s := build(t, content)
 			data := binary.Append(nil, s, nil)

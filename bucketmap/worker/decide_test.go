@@ -135,12 +135,18 @@ func randomMap(t testing.TB, r *rand.Rand, buckets uint32, shards, datacenters, 
 	for i := range shards {
 		must(t, d.PutShard(bucketmap.Shard{Name: bucketmap.ShardName(fmt.Sprintf("s%d", i)), Datacenter: d.Datacenters[r.IntN(datacenters)]}))
 	}
+	names := make([]bucketmap.ShardName, shards)
+	for i := range names {
+		names[i] = bucketmap.ShardName(fmt.Sprintf("s%d", i))
+	}
 	for b := range bucketmap.BucketID(buckets) {
-		name := bucketmap.ShardName(fmt.Sprintf("s%d", r.IntN(shards)))
+		name := names[r.IntN(shards)]
 		if r.IntN(20) == 0 {
 			name = ""
 		}
-		must(t, d.SetHome(b, b, name))
+		if err := d.SetHome(b, b, name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for range users {
 		d.Whitelist[fmt.Sprintf("%x", r.Uint64()>>r.IntN(60))] = d.Datacenters[r.IntN(datacenters)]
@@ -157,19 +163,12 @@ func TestLargestMapDecidesForThousandUsersAsHere(t *testing.T) {
 	d.Holds = []bucketmap.Hold{{Shard: "s7", Move: "m", Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
 	s, err := d.Snapshot()
 	must(t, err)
-	options := worker.Options{Identity: []worker.Source{{Query: "user"}}, Upstreams: map[bucketmap.Datacenter]string{}}
-	for _, datacenter := range s.Datacenters() {
-		options.Upstreams[datacenter] = "https://example.com"
-	}
-	bundle, err := worker.Build(s, options)
-	must(t, err)
+	begun := time.Now()
+	r, bundle := startBuilt(t, s, worker.Options{Identity: []worker.Source{{Query: "user"}}})
 	t.Logf("%d bytes, %d compressed, of at most %d", bundle.Bytes, bundle.Compressed, bundle.Limit)
 	if bundle.LeftOut != 1 {
 		t.Errorf("%d users left out, want one", bundle.LeftOut)
 	}
-
-	begun := time.Now()
-	r := start(t, s, options, nil)
 	t.Logf("exported and started in %v", time.Since(begun))
 	users := make([]string, 0, 1200)
 	for user := range s.Whitelist() {

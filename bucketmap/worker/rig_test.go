@@ -49,6 +49,31 @@ func start(t *testing.T, s *bucketmap.Snapshot, o worker.Options, handlers map[b
 // startOn makes the Worker take its platform for another one.
 func startOn(t *testing.T, platform string, s *bucketmap.Snapshot, o worker.Options, handlers map[bucketmap.Datacenter]http.HandlerFunc) *rig {
 	t.Helper()
+	r, _ := startAs(t, platform, s, o, handlers, func(dir string, s *bucketmap.Snapshot, o worker.Options) (*worker.Bundle, error) {
+		return nil, worker.Export(dir, s, o)
+	})
+	return r
+}
+
+// startBuilt builds and writes by itself, and returns what it built: with the
+// largest map a second time takes long.
+func startBuilt(t *testing.T, s *bucketmap.Snapshot, o worker.Options) (*rig, *worker.Bundle) {
+	t.Helper()
+	return startAs(t, "workerd", s, o, nil, func(dir string, s *bucketmap.Snapshot, o worker.Options) (*worker.Bundle, error) {
+		b, err := worker.Build(s, o)
+		if err != nil {
+			return nil, err
+		}
+		return b, b.Write(dir)
+	})
+}
+
+// exporter writes a Worker of a map into a folder.
+type exporter func(dir string, s *bucketmap.Snapshot, o worker.Options) (*worker.Bundle, error)
+
+func startAs(t *testing.T, platform string, s *bucketmap.Snapshot, o worker.Options, handlers map[bucketmap.Datacenter]http.HandlerFunc,
+	export exporter) (*rig, *worker.Bundle) {
+	t.Helper()
 	r := &rig{t: t, asked: map[bucketmap.Datacenter]*atomic.Int32{}}
 	o.Upstreams = map[bucketmap.Datacenter]string{}
 	for _, d := range s.Datacenters() {
@@ -64,9 +89,8 @@ func startOn(t *testing.T, platform string, s *bucketmap.Snapshot, o worker.Opti
 		r.asked[d], o.Upstreams[d] = asked, server.URL
 	}
 	dir := t.TempDir()
-	if err := worker.Export(dir, s, o); err != nil {
-		t.Fatal(err)
-	}
+	bundle, err := export(dir, s, o)
+	must(t, err)
 	settings := filepath.Join(dir, "workerd.capnp")
 	text, err := os.ReadFile(settings)
 	must(t, err)
@@ -78,7 +102,7 @@ func startOn(t *testing.T, platform string, s *bucketmap.Snapshot, o worker.Opti
 		Transport: transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return r
+	return r, bundle
 }
 
 func echo(d bucketmap.Datacenter) http.HandlerFunc {

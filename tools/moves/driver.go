@@ -19,8 +19,10 @@ const (
 	// a command that fails is followed by a resume, as an operator would.
 	triesMax   = 20
 	triesPause = 250 * time.Millisecond
-	// watchEvery is between two attempts of a watcher at one end.
-	watchEvery = time.Millisecond
+	// watchEvery is between two attempts of a watcher at one end. × 16 clients it
+	// makes 800 refused transactions in a second: at 1 ms they were most of what
+	// the servers did, and the moves and their stalls were the watchers' work.
+	watchEvery = 20 * time.Millisecond
 	// watchedMax is how many buckets of a group are watched: 2 ends × 4 groups
 	// × 2 make 16 clients.
 	watchedMax = 2
@@ -37,7 +39,8 @@ const (
 type driver struct {
 	*field.Field
 	options
-	log func(string, ...any)
+	commands *timed
+	log      func(string, ...any)
 
 	begun, ended, givenUp atomic.Int64
 }
@@ -105,7 +108,7 @@ func (d *driver) round(ctx context.Context, random *rand.Rand, own []bucketmap.B
 	}
 	for there := to; random.IntN(2) == 0 && d.more(ctx); {
 		if random.IntN(2) == 0 {
-			if err := d.Migrator(ctx, "bucket", "soak", fmt.Sprint(first), "--for", soakFor.String()); err != nil {
+			if err := d.commands.Migrator(ctx, "bucket", "soak", fmt.Sprint(first), "--for", soakFor.String()); err != nil {
 				d.log("%v", err)
 			}
 		}
@@ -124,11 +127,11 @@ func (d *driver) round(ctx context.Context, random *rand.Rand, own []bucketmap.B
 // step is one change of home; false says that it was given up. What counts is
 // where the map says that the bucket is.
 func (d *driver) step(ctx context.Context, bucket bucketmap.BucketID, to bucketmap.ShardName, args ...string) (bool, error) {
-	run := d.Migrator
+	run := d.commands.Migrator
 	if d.sabotage != field.None { // a mover whose rules are broken may wait for long
 		bounded, cancel := context.WithTimeout(ctx, sabotageMax)
 		defer cancel()
-		run = func(_ context.Context, args ...string) error { return d.Migrator(bounded, args...) }
+		run = func(_ context.Context, args ...string) error { return d.commands.Migrator(bounded, args...) }
 	}
 	if d.sabotage == field.NoFreeze {
 		run = func(ctx context.Context, args ...string) error { return d.writeWhileFrozen(ctx, bucket, args...) }
@@ -145,7 +148,7 @@ func (d *driver) step(ctx context.Context, bucket bucketmap.BucketID, to bucketm
 		if err := wait(ctx, triesPause); err != nil {
 			return false, err
 		}
-		err = d.Migrator(ctx, "resume", fmt.Sprint(bucket))
+		err = d.commands.Migrator(ctx, "resume", fmt.Sprint(bucket))
 	}
 	if err != nil && !noOpen(err) {
 		return false, fmt.Errorf("bucket %d is stuck: %w", bucket, err)
@@ -167,7 +170,7 @@ func (d *driver) step(ctx context.Context, bucket bucketmap.BucketID, to bucketm
 // finish ends a move, and tries again where it is refused for now.
 func (d *driver) finish(ctx context.Context, bucket bucketmap.BucketID) (err error) {
 	for range triesMax {
-		err = d.Migrator(ctx, "bucket", "finish", fmt.Sprint(bucket))
+		err = d.commands.Migrator(ctx, "bucket", "finish", fmt.Sprint(bucket))
 		if noOpen(err) {
 			err = nil
 		}
@@ -178,7 +181,7 @@ func (d *driver) finish(ctx context.Context, bucket bucketmap.BucketID) (err err
 		if err := wait(ctx, triesPause); err != nil {
 			return err
 		}
-		if resumed := d.Migrator(ctx, "resume", fmt.Sprint(bucket)); resumed == nil {
+		if resumed := d.commands.Migrator(ctx, "resume", fmt.Sprint(bucket)); resumed == nil {
 			continue
 		}
 	}

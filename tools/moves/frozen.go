@@ -12,6 +12,9 @@ import (
 // the freeze may take, or the mover steps back.
 const frozenFor = 300 * time.Millisecond
 
+// frozenEvery is between two such writes at one end.
+const frozenEvery = time.Millisecond
+
 // writeWhileFrozen runs a command and writes between its last look at the
 // frozen rows and its commit point. Without that stop the mover's own checks
 // find most of what clients without a freeze do, and give the move up.
@@ -31,7 +34,7 @@ func (d *driver) writeWhileFrozen(ctx context.Context, bucket bucketmap.BucketID
 		child.Kill()
 		return err
 	}
-	unwatch := d.Watch(ctx, watchEvery, bucket)
+	unwatch := d.Watch(ctx, frozenEvery, bucket)
 	err = wait(ctx, frozenFor)
 	unwatch()
 	child.Continue()

@@ -63,10 +63,10 @@ func onServers(ctx context.Context, o options, servers []*testservers.MariaDB, w
 		return nil, err
 	}
 	if o.sabotage != field.NoFreeze { // its writes come while the buckets are frozen, and no others
-		f.Start(ctx, field.Crowd{Writers: o.writers, Seed: o.seed, SQL: o.sabotage != field.None})
+		f.Start(ctx, field.Crowd{Writers: o.writers, Seed: o.seed, Pause: o.pause, SQL: o.sabotage != field.None})
 	}
 	began := time.Now()
-	d := &driver{Field: f, options: o, log: log}
+	d := &driver{Field: f, options: o, commands: &timed{run: f.Migrator}, log: log}
 	moveErr := d.run(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -76,7 +76,7 @@ func onServers(ctx context.Context, o options, servers []*testservers.MariaDB, w
 		return nil, err
 	}
 	r.counts = f.Book.Counts()
-	r.stalls = f.Book.Stalls()
+	r.stalls, r.commands = f.Book.Stalls(), d.commands.times()
 	if r.verdict, err = f.Judge(ctx); err != nil {
 		return nil, fmt.Errorf("judge: %w", err)
 	}

@@ -42,6 +42,7 @@ func main() {
 type options struct {
 	moves    int // changes of home, returns included
 	writers  int
+	pause    time.Duration // of a writer between two requests
 	buckets  uint32
 	at       int // moves at a time
 	group    int // buckets of one move, at most
@@ -52,7 +53,7 @@ type options struct {
 }
 
 func defaults() options {
-	return options{moves: 1000, writers: 16, buckets: 64, at: 4, group: 4, seed: uint64(time.Now().UnixNano())}
+	return options{moves: 1000, writers: 16, pause: 5 * time.Millisecond, buckets: 64, at: 4, group: 4, seed: uint64(time.Now().UnixNano())}
 }
 
 // errRed is returned when the run found what must never be.
@@ -79,6 +80,7 @@ func command(out io.Writer) *cobra.Command {
 	flags := c.Flags()
 	flags.IntVar(&o.moves, "moves", o.moves, "how many times buckets change their home, returns included")
 	flags.IntVar(&o.writers, "writers", o.writers, "how many clients write")
+	flags.DurationVar(&o.pause, "pause", o.pause, "how long a client waits between two requests; 0 takes all that the machine has")
 	flags.Uint32Var(&o.buckets, "buckets", o.buckets, "buckets of the map")
 	flags.IntVar(&o.at, "at-once", o.at, "moves at a time")
 	flags.IntVar(&o.group, "group", o.group, "buckets of one move, at most")
@@ -96,6 +98,8 @@ func (o options) validate() error {
 		return fmt.Errorf("--moves %d: want 1 to 1000000", o.moves)
 	case o.writers < 1 || o.writers > 64:
 		return fmt.Errorf("--writers %d: want 1 to 64", o.writers)
+	case o.pause < 0 || o.pause > time.Second:
+		return fmt.Errorf("--pause %s: want 0 to 1s", o.pause)
 	case o.buckets < 2 || o.buckets > 4096:
 		return fmt.Errorf("--buckets %d: want 2 to 4096", o.buckets)
 	case o.at < 1 || o.at > 16 || o.at > int(o.buckets):

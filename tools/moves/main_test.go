@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,9 +29,9 @@ var shared struct {
 	rows      sync.Map // case → row
 }
 
-// parallelism is how many cases are tried at once. Each waits for programs and
+// lanes is how many cases are tried at once. Each waits for programs and
 // servers more than it computes.
-const parallelism = "6"
+const lanes = 6
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -53,7 +54,7 @@ func raiseParallelism() error {
 	if said {
 		return nil
 	}
-	return flag.Set("test.parallel", parallelism)
+	return flag.Set("test.parallel", strconv.Itoa(lanes))
 }
 
 func runTests(m *testing.M) (code int, err error) {

@@ -16,6 +16,7 @@ type result struct {
 	givenUp       int // moves that stepped back for good, and left everything as it was
 	counts        map[book.Outcome]int
 	stalls        []time.Duration
+	commands      []commandTimes
 	verdict       *book.Verdict
 	disagreements []string
 	stuck         error // a move that could neither be finished nor undone
@@ -36,6 +37,10 @@ func (r *result) print(out io.Writer) error {
 		r.counts[book.Acknowledged], r.counts[book.Refused], r.counts[book.Unknown])
 	ms := func(q float64) float64 { return float64(book.Quantile(r.stalls, q).Microseconds()) / 1000 }
 	fmt.Fprintf(out, "write stall of %d changes of home: p50 %.1f ms, p99 %.1f ms, max %.1f ms\n", len(r.stalls), ms(0.5), ms(0.99), ms(1))
+	for _, c := range r.commands {
+		s := func(q float64) float64 { return book.Quantile(c.took, q).Seconds() }
+		fmt.Fprintf(out, "migrator %s: %d times, p50 %.2f s, p99 %.2f s, max %.2f s\n", c.name, len(c.took), s(0.5), s(0.99), s(1))
+	}
 	v := r.verdict
 	fmt.Fprintf(out, "lost %d, duplicated %d, stray %d, dual owner %d, stale epoch %d, not linearizable %d, undecided %d, disagreements %d\n",
 		len(v.Lost), len(v.Duplicated), len(v.Stray), len(v.Dual), len(v.Stale), len(v.Wrong), len(v.Undecided), len(r.disagreements))

@@ -116,14 +116,36 @@ func (a *app) bucketSoak() *cobra.Command {
 	c := a.onMove("soak MOVE|BUCKET", "Keep the old home up to date, until interrupted",
 		func(ctx context.Context, engine *move.Engine, m *move.Move) error {
 			if lasting > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, lasting)
-				defer cancel()
+				var end func()
+				ctx, end = soakFor(ctx, engine, lasting)
+				defer end()
 			}
 			return engine.Soak(ctx, m)
 		})
-	c.Flags().DurationVar(&lasting, "for", 0, "stop after this long; 0 is until interrupted")
+	c.Flags().DurationVar(&lasting, "for", 0, "stop this long after the reverse tail has begun; 0 is until interrupted")
 	return c
+}
+
+// soakFor returns a context that ends so long after the soak has begun, which
+// its first report says. Taking the move over comes before that: where it took
+// longer than the soak was to last, an end counted from the command's beginning
+// would interrupt it, and that is a failure.
+func soakFor(ctx context.Context, engine *move.Engine, lasting time.Duration) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var timer *time.Timer
+	report := engine.Report
+	// It is called by the goroutine that soaks alone.
+	engine.Report = func(e move.Event) {
+		if report(e); timer == nil && e.State == move.Soaking {
+			timer = time.AfterFunc(lasting, cancel)
+		}
+	}
+	return ctx, func() {
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
 }
 
 func (a *app) bucketFinish() *cobra.Command {

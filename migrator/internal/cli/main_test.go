@@ -29,8 +29,19 @@ var servers struct {
 	n            atomic.Int64
 }
 
+// program is the migrator, built once for the tests that kill it.
+var program struct {
+	sync.Once
+	dir string
+	err error
+}
+
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if err := os.RemoveAll(program.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if servers.fleet != nil {
 		if err := servers.fleet.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

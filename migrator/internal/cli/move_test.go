@@ -52,6 +52,8 @@ func TestMovesAreListedAndShownWithTheirPassports(t *testing.T) {
 	}
 	d.unchanged(0, []string{"move", "show", id}, "alpha → gamma, is soaking", "rows copied: 1", "no migrator has it", "next: migrator bucket finish "+id)
 
+	// As long as the takeover takes, it is no part of the soak.
+	d.want(0, []string{"bucket", "soak", "8", "--for", "1ms"}, "soaking")
 	d.want(0, []string{"bucket", "finish", id})
 	d.unchanged(0, []string{"move", "list"}, "nothing to list")
 	d.unchanged(0, []string{"move", "list", "--all"}, id, "done")

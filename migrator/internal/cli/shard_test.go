@@ -105,6 +105,7 @@ func (w *shardWorld) lives() bucketmap.Shard {
 }
 
 func TestShardPromoteGoesForwardAndBack(t *testing.T) {
+	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
 	for i, to := range []bucketmap.Datacenter{"cloud", "legacy"} {
@@ -130,6 +131,7 @@ func TestShardPromoteGoesForwardAndBack(t *testing.T) {
 }
 
 func TestShardPromoteDryRunChangesNothing(t *testing.T) {
+	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
 	code, out, errOut := w.run("shard", "promote", "alpha", "--to", "cloud", "--dry-run")
@@ -145,6 +147,7 @@ func TestShardPromoteDryRunChangesNothing(t *testing.T) {
 }
 
 func TestShardPromoteRefusesAndSaysWhatToDo(t *testing.T) {
+	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
 	if err := w.to.Exec(t.Context(), "STOP SLAVE"); err != nil {
@@ -174,17 +177,27 @@ func TestShardPromoteRefusesAndSaysWhatToDo(t *testing.T) {
 // migrator builds the program, so that it can be killed.
 func migrator(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "migrator")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "drover/migrator").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	program.Do(func() {
+		if program.dir, program.err = os.MkdirTemp("", "drover-cli-"); program.err != nil {
+			return
+		}
+		// It outlives the test that came first.
+		out, err := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(program.dir, "migrator"), "drover/migrator").CombinedOutput()
+		if err != nil {
+			program.err = fmt.Errorf("build: %w\n%s", err, out)
+		}
+	})
+	if program.err != nil {
+		t.Fatal(program.err)
 	}
-	return path
+	return filepath.Join(program.dir, "migrator")
 }
 
 func TestAKilledPromotionIsShownAndResumed(t *testing.T) {
+	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
-	program := migrator(t)
+	killed := migrator(t)
 	at := bucketmap.Datacenter("legacy")
 	for _, point := range []string{"freezing.after_read_only", "freezing.after_commit", "switching.after_activate", "publishing.after_map", "reversing.after_follow"} {
 		target := bucketmap.Datacenter("cloud")
@@ -192,7 +205,7 @@ func TestAKilledPromotionIsShownAndResumed(t *testing.T) {
 			target = "legacy"
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		command := exec.CommandContext(ctx, program, "shard", "promote", "alpha", "--to", string(target))
+		command := exec.CommandContext(ctx, killed, "shard", "promote", "alpha", "--to", string(target))
 		command.Env = append(os.Environ(), "DROVER_MIGRATOR_CONFIG="+w.config, "DROVER_CRASH_AT="+point)
 		text, err := command.CombinedOutput()
 		cancel()
@@ -214,6 +227,7 @@ func TestAKilledPromotionIsShownAndResumed(t *testing.T) {
 }
 
 func TestAKilledPromotionIsAbortedByItsName(t *testing.T) {
+	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
 	command := exec.CommandContext(t.Context(), migrator(t), "shard", "promote", "alpha", "--to", "cloud")

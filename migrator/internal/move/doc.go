@@ -23,6 +23,22 @@
 // late does no harm: every change it makes, rows included, is in a transaction
 // with a compare-and-swap on a token that its successor has changed.
 //
+// Why a step may be journaled beside its act, or after it. Up to freezing the
+// journal comes first. From the commit point on it follows, since users wait:
+// switching is journaled beside the activation, publishing beside the
+// publication. That is safe because nobody decides by these two entries alone.
+// A journal that still says freezing is settled by the source's rows: all moved,
+// and the move goes on to switching; frozen, and the rows are made active again.
+// Which of the two it is does not change any more once they have been read: the
+// token is the new run's, and the old run's commit would not find it. Then both
+// acts may be done a second time: the activation is a compare-and-swap from
+// incoming to active that a row which is active already, under this move's
+// token, has behind it; the publication is one on the map's version and puts the
+// same homes and the same epochs, those of the target's rows, where they are.
+// Publishing is never journaled before the rows are active, nor soaking before
+// the map is published. So whatever the journal lacks has been done or can be,
+// and what it says has been done.
+//
 // The package never retries a commit whose outcome is unknown: it reads what
 // became of it. Engine may be used by any number of goroutines, one a move.
 package move

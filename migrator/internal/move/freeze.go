@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -30,51 +31,88 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 		return "", err
 	}
 	defer c.close()
-	budget, cancel := context.WithTimeout(ctx, r.Limits.Freeze)
-	defer cancel()
-
-	c.began = time.Now()
-	frozen, err := r.freeze(ctx, c)
-	if err != nil {
-		if database.TimedOut(err) {
-			return r.stepBack(ctx, "an open transaction has the buckets' rows")
-		}
-		return "", err
-	}
-	c.lap("freeze")
-	err = r.tail.reach(budget, frozen)
-	c.lap("catch up")
-	if err == nil {
-		var position database.Position
-		var all bool
-		position, all, err = r.verifyLast(budget)
-		c.lap("verify")
-		if err == nil && !all {
-			return r.thaw(ctx, tooManyTouched)
-		}
-		if err == nil {
-			err = r.commitPoint(ctx, c, position)
-			c.lap("commit")
-		}
-	}
-	if err != nil && budget.Err() != nil && ctx.Err() == nil && !errors.Is(err, database.ErrOutcomeUnknown) {
-		return r.thaw(ctx, fmt.Sprintf("not done within %s", r.Limits.Freeze))
-	}
-	if err != nil {
+	why, frozen, err := r.cross(ctx, c)
+	switch {
+	case err != nil:
 		return "", err // what became of the commit, the source's row says: see settle
+	case frozen:
+		return r.thaw(ctx, why)
+	case why != "":
+		return r.stepBack(ctx, why)
 	}
 	return r.finish(ctx, c)
 }
+
+// cross goes from active rows to the commit point. Where it does not get there,
+// why says so, and frozen that the rows are to be made active again.
+func (r *run) cross(ctx context.Context, c *crossing) (why string, frozen bool, err error) {
+	tail := r.tail
+	defer tail.disarm()
+	if err := tail.arm(ctx); err != nil {
+		return "", false, err
+	}
+	budget, cancel := context.WithTimeout(ctx, r.Limits.Freeze)
+	defer cancel()
+	at, err := r.freeze(ctx, c)
+	if err != nil {
+		if database.TimedOut(err) {
+			return "an open transaction has the buckets' rows", false, nil
+		}
+		return "", false, err
+	}
+	c.lap("freeze")
+	tail.letGo(at)
+	all, err := r.catchUp(budget, c, at)
+	if err == nil && !all {
+		return tooManyTouched, true, nil
+	}
+	if err == nil {
+		err = r.commitPoint(ctx, c, c.position)
+		c.lap("commit")
+	}
+	if err != nil && budget.Err() != nil && ctx.Err() == nil && !errors.Is(err, database.ErrOutcomeUnknown) {
+		return fmt.Sprintf("not done within %s", r.Limits.Freeze), true, nil
+	}
+	return "", false, err
+}
+
+// catchUp waits until the tail has applied the freeze, and compares what changed
+// since the last comparison. all is false when that is too much.
+func (r *run) catchUp(ctx context.Context, c *crossing, frozen database.Position) (all bool, err error) {
+	err = r.tail.reach(ctx, frozen)
+	c.lap("catch up")
+	if err != nil {
+		return false, err
+	}
+	all, err = r.verifyLast(ctx, c)
+	c.lap("verify")
+	return all, err
+}
+
+// freezeKnocks is how often the freeze waits for the rows before the hold is
+// given up, and between two of them users write for as long as they waited. With
+// the defaults that is 3 × 15 ms of waiting and 2 × 15 ms between.
+const freezeKnocks = 3
 
 // freeze changes active to frozen and returns the position of that change.
 //
 // It waits for open transactions that have written to the buckets, and while it
 // waits new writers queue behind it. So the first try does not wait at all, and
-// the second no longer than Limits.FreezeLock.
+// the others no longer than Limits.FreezeLock each.
 func (r *run) freeze(ctx context.Context, c *crossing) (database.Position, error) {
 	r.crash("before_freeze", Freezing)
+	c.began = time.Now()
 	own, err := c.source.runAtOnce(ctx, transitionScript(r.move.Buckets, fence.Active, fence.Frozen, r.token))
-	if err != nil && database.TimedOut(err) {
+	for i := range freezeKnocks {
+		if err == nil || !database.TimedOut(err) {
+			break
+		}
+		if i != 0 {
+			if err := machine.Pause(ctx, r.Limits.FreezeLock); err != nil {
+				return nil, err
+			}
+		}
+		c.began = time.Now()
 		own, err = r.freezeWithin(ctx, c.source)
 	}
 	if err != nil {

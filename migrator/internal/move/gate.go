@@ -64,9 +64,8 @@ func (r *run) gate(ctx context.Context) (why string, err error) {
 }
 
 // tailNear waits, for Limits.Freeze at most, until the tail needs no more than
-// Limits.CatchUp to the source's end: what it needs the users wait for. Where it
-// never does, as with a long round trip to the target, what leaves most of
-// Limits.Freeze is good enough.
+// nearEnough to the source's end: what it needs the users wait for. Where it
+// never does, what leaves most of Limits.Freeze is good enough.
 func (r *run) tailNear(ctx context.Context) (why string, err error) {
 	waiting, cancel := context.WithTimeout(ctx, r.Limits.Freeze)
 	defer cancel()
@@ -82,11 +81,11 @@ func (r *run) tailNear(ctx context.Context) (why string, err error) {
 				if best <= r.Limits.Freeze/4 {
 					return "", nil
 				}
-				return fmt.Sprintf("the tail was more than %s behind for %s", r.Limits.CatchUp, r.Limits.Freeze), nil
+				return fmt.Sprintf("the tail was more than %s behind for %s", r.tail.near, r.Limits.Freeze), nil
 			}
 			return "", err
 		}
-		if best = min(best, time.Since(began)); best <= r.Limits.CatchUp {
+		if best = min(best, time.Since(began)); best <= r.tail.near {
 			return "", nil
 		}
 	}

@@ -5,19 +5,28 @@ package move
 // trips (s: to the source, t: to the target) and commits that reach the disk:
 //
 //	freeze     s + commit       one script: lock, change, commit, its position
-//	catch up   t + commit       the tail's last rows, and the event's way here
-//	verify     max(s, t)        the keys of the last moments, all tables at once
+//	catch up   t + commit       one script: the tail's last rows, read back, and the
+//	                            position; nothing when the tail has no rows
+//	verify     s                what was read back, all tables at once; max(s, t)
+//	                            when the tail had no rows
 //	commit     s + commit       one script, with the reverse tail's position
 //	activate   t + commit       one script
 //	publish    the store's      the map; proxies and applications wake up
+//
+// A migrator is near one of the two, so that is two long round trips and some
+// five commits at most; three long ones from beside the target.
 //
 // What need not be in it is not: connections are there and their ids are known
 // before the freeze, and so are the epochs; what changed since the verification
 // was compared before the hold, but for the last rows; the journal is written
 // beside the activation, since the commit point itself says that the move is
-// switching; the tail's connection is closed after the map is published.
+// switching; the tail has no batch under way when the freeze comes
+// (stall_tail.go); its connection is closed after the map is published.
 //
-// Rejected: publishing beside the activation. An application that saw the new
+// Rejected: passing the commit point without a word of the target since the
+// freeze, when the tail had nothing to write. Where the target has died, the
+// users would have no home until it is back; so they have one after one local
+// write. Rejected too: publishing beside the activation. An application that saw the new
 // map first would be refused by the target, and no newer map would come to wake
 // it up.
 
@@ -45,8 +54,11 @@ const finishMax = 30 * time.Second
 type crossing struct {
 	source, target *session
 	rows           []fence.Row // at the target, with the epochs that will be published
-	began          time.Time
-	parts          []part
+	// position is of the target, after what the tail has written there: the
+	// reverse tail begins there.
+	position database.Position
+	began    time.Time
+	parts    []part
 }
 
 type part struct {

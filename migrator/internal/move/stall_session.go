@@ -73,13 +73,15 @@ func (s *script) add(statement string, args ...any) {
 	s.args = append(s.args, args...)
 }
 
+// scriptHead begins a script whose error undoes all of it.
+const scriptHead = "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;\nSTART TRANSACTION;\n"
+
 // run carries out a script in one transaction, and returns the id that the
 // binlog gave it. The error has the server's number, and nothing was changed;
 // or it is fence.ErrLostRow, and nothing was changed; or it is
 // database.ErrOutcomeUnknown, and the connection is dead.
 func (s *session) run(ctx context.Context, body script) (database.GTID, error) {
-	return s.send(ctx, "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;\n"+
-		"START TRANSACTION;\n"+body.body+"COMMIT;\n", body.args)
+	return s.send(ctx, scriptHead+body.body+"COMMIT;\n", body.args)
 }
 
 // runAtOnce is run for a script that must not wait for a lock: it fails with a
@@ -100,28 +102,37 @@ type rowQuerier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// sendOn carries out a text that ends with a commit.
+// sendOn carries out a text that ends with a commit, and returns its id.
 func (s *session) sendOn(ctx context.Context, q rowQuerier, text string, args []any) (database.GTID, error) {
-	if err := ctx.Err(); err != nil {
+	var id string
+	if err := s.ask(ctx, q, text, args, "@@last_gtid", &id); err != nil {
 		return database.GTID{}, err
+	}
+	return database.ParseGTID(id)
+}
+
+// ask carries out a text that ends with a commit, and scans the columns that are
+// selected after it. The error is as that of run.
+func (s *session) ask(ctx context.Context, q rowQuerier, text string, args []any, columns string, scan ...any) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.answer)
 	defer cancel()
-	var id string
-	err := q.QueryRowContext(sending, "BEGIN NOT ATOMIC\n"+text+"SELECT @@last_gtid;\nEND", args...).Scan(&id)
+	err := q.QueryRowContext(sending, "BEGIN NOT ATOMIC\n"+text+"SELECT "+columns+";\nEND", args...).Scan(scan...)
 	if err == nil {
-		return database.ParseGTID(id)
+		return nil
 	}
 	switch number, ok := database.ErrorNumber(err); {
 	case ok && number == lostRowNumber:
-		return database.GTID{}, fmt.Errorf("%w: %w; run migrator status", fence.ErrLostRow, err)
+		return fmt.Errorf("%w: %w; run migrator status", fence.ErrLostRow, err)
 	case ok:
-		return database.GTID{}, err
+		return err
 	}
 	if endErr := s.end(ctx); endErr != nil {
 		err = fmt.Errorf("%w; and %w", err, endErr)
 	}
-	return database.GTID{}, fmt.Errorf("%w: %w", database.ErrOutcomeUnknown, err)
+	return fmt.Errorf("%w: %w", database.ErrOutcomeUnknown, err)
 }
 
 // end kills the session at the server, and waits until it is gone.

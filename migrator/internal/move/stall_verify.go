@@ -80,16 +80,28 @@ func (r *run) compareAhead(ctx context.Context, t *database.Table, keys []binlog
 	return differError(t, keys)
 }
 
-// verifyLast compares, under the freeze, what changed since verifyAhead, all
-// tables at once, and notes the target's position beside it.
-func (r *run) verifyLast(ctx context.Context) (position database.Position, all bool, err error) {
+// verifyLast compares, under the freeze, what changed since verifyAhead, and
+// notes the target's position. It asks the source alone when the tail has read
+// back what it wrote. Else, and to name rows that differ, it asks both, all
+// tables at once: the target has answered since the freeze in either case.
+func (r *run) verifyLast(ctx context.Context, c *crossing) (all bool, err error) {
+	if read := r.tail.readBackNow(); read != nil {
+		same, err := r.sameAsReadBack(ctx, read)
+		if err != nil {
+			return false, err
+		}
+		if same {
+			c.position = read.position
+			return true, nil
+		}
+	}
 	touched, all := r.tail.touchedKeys()
 	if !all {
-		return nil, false, nil
+		return false, nil
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(compareAtOnce + 1)
-	group.Go(func() (err error) { position, err = r.to.BinlogPosition(groupCtx); return err })
+	group.Go(func() (err error) { c.position, err = r.to.BinlogPosition(groupCtx); return err })
 	for t, keys := range touched {
 		group.Go(func() error {
 			differ, err := r.compareKeys(groupCtx, t, keys)
@@ -99,8 +111,7 @@ func (r *run) verifyLast(ctx context.Context) (position database.Position, all b
 			return differError(t, differ)
 		})
 	}
-	err = group.Wait()
-	return position, true, err
+	return true, group.Wait()
 }
 
 // takeTouched returns what is remembered and begins anew, in one step. When

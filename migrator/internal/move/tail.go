@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
@@ -54,6 +53,11 @@ type tail struct {
 	mine    func(*database.Table, binlog.Row) bool
 	cancel  context.CancelFunc
 	ended   chan struct{}
+	near    time.Duration // how near to the source's end is near enough, see nearEnough
+
+	// Of the goroutine that applies.
+	session *session // nil until it is needed
+	saved   string   // the position that the target has
 
 	mu struct {
 		sync.Mutex
@@ -63,6 +67,11 @@ type tail struct {
 		touched map[*database.Table]map[string]binlog.Row
 		count   int // of touched; over touchedMax they are not kept
 		rows    int64
+		busy    bool      // a batch is being written
+		armed   bool      // see arm
+		read    *readBack // with the last batch while armed; nil for none
+		held    bool      // batches wait until want is in them
+		want    database.Position
 	}
 }
 
@@ -87,9 +96,14 @@ func (r *run) startTail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	near, err := r.nearEnough(ctx)
+	if err != nil {
+		return err
+	}
 	tailCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &tail{move: r.move.Record.Move, leg: r.move.Leg, token: r.token, from: r.from, to: r.to,
-		tables: slices.Clone(r.tables), buckets: r.move.Buckets, mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{})}
+		tables: slices.Clone(r.tables), buckets: r.move.Buckets, mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{}),
+		near: near, saved: text}
 	t.mu.applied = from
 	t.mu.changed = make(chan struct{})
 	t.mu.touched = map[*database.Table]map[string]binlog.Row{}
@@ -162,7 +176,8 @@ type gatherer struct {
 func (g *gatherer) run(ctx context.Context, transactions <-chan binlog.Transaction) error {
 	for {
 		var out chan<- gathering
-		if g.moved {
+		held, changed := g.tail.holdsBack(g.position)
+		if g.moved && !held {
 			out = g.out // else nil, to which nothing is sent
 			// What waits is taken first: a batch of one would be a commit a row.
 			select {
@@ -181,6 +196,7 @@ func (g *gatherer) run(ctx context.Context, transactions <-chan binlog.Transacti
 			}
 		case out <- gathering{g.next, g.position.Clone()}:
 			g.next, g.moved = newBatch(), false
+		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -226,6 +242,11 @@ func (b *batch) full() bool {
 // apply writes the batches.
 func (t *tail) apply(ctx context.Context, gathered <-chan gathering) error {
 	saved := time.Now()
+	defer func() {
+		if t.session != nil {
+			t.session.close()
+		}
+	}()
 	for {
 		var l gathering
 		select {
@@ -233,6 +254,7 @@ func (t *tail) apply(ctx context.Context, gathered <-chan gathering) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		t.setBusy(true)
 		if !l.empty() || time.Since(saved) > idleSave {
 			// Before it can be seen at the target: who compares meanwhile must
 			// know that the row is changing.
@@ -246,27 +268,6 @@ func (t *tail) apply(ctx context.Context, gathered <-chan gathering) error {
 	}
 }
 
-// commit writes the batch and the position after it in one transaction. It
-// tries again for a while after a deadlock, a lock that was not to be had, and
-// a lost connection; even when that was at COMMIT, for the rows are whole
-// images and writing the same batch twice leaves what writing it once does.
-func (t *tail) commit(ctx context.Context, b *batch, position database.Position) error {
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := database.InTx(ctx, t.to.DB, func(tx *sql.Tx) error {
-			if err := own(ctx, tx, t.move, t.leg, t.token, position.String(), ""); err != nil {
-				return err
-			}
-			w := writer{tx: tx, buckets: t.buckets}
-			return w.write(ctx, b)
-		})
-		if err != nil && !database.TimedOut(err) && !database.ConnectionLost(err) {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithMaxElapsedTime(commitRetryMax))
-	return err
-}
-
 func (t *tail) position() database.Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -277,6 +278,7 @@ func (t *tail) advance(to database.Position, rows int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.applied = to.Clone()
+	t.mu.busy = false
 	t.mu.rows += rows
 	close(t.mu.changed)
 	t.mu.changed = make(chan struct{})
@@ -369,7 +371,7 @@ func (r *run) tailing(ctx context.Context) (State, error) {
 		if err := r.tailReach(ctx, end); err != nil {
 			return "", err
 		}
-		if time.Since(began) <= r.Limits.CatchUp {
+		if time.Since(began) <= r.tail.near {
 			return Verifying, nil
 		}
 	}

@@ -35,12 +35,14 @@ var servers struct {
 	gamma *testservers.MariaDB
 	err   error
 	n     atomic.Int64
+	soak  bool // try everything
 }
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childVariable); text != "" {
 		os.Exit(child(text))
 	}
+	servers.soak = os.Getenv("DROVER_SOAK") == "1"
 	code := m.Run()
 	if servers.fleet != nil {
 		if err := servers.fleet.Close(); err != nil {
