@@ -154,7 +154,7 @@ func (f *field) applications(ctx context.Context) error {
 		}
 		f.stores = append(f.stores, store)
 		if f.libs[dc], err = shardlib.Open(ctx, shardlib.Config{Source: store, Shards: f.lists[dc], Datacenter: dc,
-			Account: shardlib.Account{User: testservers.AccountApp, Password: testservers.Password}, RefusedWait: refusedWait}); err != nil {
+			Account: shardlib.Account{User: testservers.AccountApp, Password: testservers.Password}}); err != nil {
 			return err
 		}
 	}

@@ -97,9 +97,23 @@ func (c *crowd) write(ctx context.Context, u *user) error {
 			return nil
 		case errors.Is(err, shardlib.ErrNotHome), errors.Is(err, shardlib.ErrConflict):
 			c.refused.Add(1)
+			if refused, ok := errors.AsType[*shardlib.NotHomeError](err); ok {
+				c.awaitMap(ctx, refused.MapVersion+1)
+			}
 		default:
 			return err
 		}
+	}
+}
+
+// awaitMap is what the edge does with a refused request: it waits for the next
+// map, and sends the request where that says. An application that went on by
+// itself would write across the network.
+func (c *crowd) awaitMap(ctx context.Context, version bucketmap.Version) {
+	ctx, cancel := context.WithTimeout(ctx, refusedWait)
+	defer cancel()
+	for _, lib := range c.libs {
+		_ = lib.AtLeast(ctx, version) // a map that does not come is asked for by the next try
 	}
 }
 

@@ -3,10 +3,12 @@ package move
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
@@ -178,10 +180,24 @@ func TestASoakThatWakesUpAfterItWasReplacedWritesNothing(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	second := make(chan error, 1)
 	go func() { second <- w.engine(nil).Soak(ctx, m) }()
-	w.exec(w.gamma, "UPDATE tricky SET text = 'newer'")
-	if err := <-ended; !errors.Is(err, ErrReplaced) {
-		t.Errorf("the first soak ended with %v, want ErrReplaced", err)
+	// What is written before the second has taken over is the first's to apply:
+	// so more is written until it has seen that it is replaced.
+	for n := 0; ; n++ {
+		w.exec(w.gamma, fmt.Sprintf("UPDATE tricky SET text = 'newer %d'", n))
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrReplaced) {
+				t.Errorf("the first soak ended with %v, want ErrReplaced", err)
+			}
+		case <-time.After(10 * time.Millisecond):
+			continue
+		}
+		break
 	}
+	for len(w.events) != 0 { // the first's, of long ago
+		<-w.events
+	}
+	w.waitEvent(func(e Event) bool { return e.State == Soaking && !e.Entered && e.Note == "" })
 	stop()
 	must(t, <-second)
 	c, err := w.engine(nil).Verify(t.Context(), m, nil)
