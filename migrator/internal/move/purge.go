@@ -155,7 +155,10 @@ func (d *removal) chunk(ctx context.Context, t *database.Table, keys []binlog.Ro
 	took := time.Since(began)
 	d.last = n
 	d.rows += n
-	d.size = resize(d.size, took, d.Limits.ChunkTime, removeLeast, removeMost)
+	// A chunk that the section's end made short says nothing of longer ones.
+	if size := resize(d.size, took, d.Limits.ChunkTime, removeLeast, removeMost); size < d.size || len(keys) >= d.size {
+		d.size = size
+	}
 	d.report(Event{Move: d.move.Record.Move, State: d.during, Rows: d.rows})
 	return machine.Pause(ctx, min(took, removeRest))
 }

@@ -201,14 +201,15 @@ func TestAMigratorThatWakesUpAfterItWasReplacedDoesNoHarm(t *testing.T) {
 			m, err := zombie.Start(t.Context(), Plan{Buckets: Buckets{7, 8}, Target: "gamma", Who: "zombie"})
 			must(t, err)
 			ended := make(chan error, 1)
+			id := m.Record.Move // Run replaces the record
 			go func() { ended <- zombie.Run(t.Context(), m) }()
 			<-asleep
 			// Its connections are lost, as after a pause longer than the lock.
 			server, err := w.shards.Primary(t.Context(), "alpha")
 			must(t, err)
-			w.breakLock(server, m.Record.Move)
+			w.breakLock(server, id)
 			successor := w.engine(nil)
-			taken, err := successor.Find(t.Context(), "alpha", m.Record.Move)
+			taken, err := successor.Find(t.Context(), "alpha", id)
 			must(t, err)
 			must(t, successor.Resume(t.Context(), taken))
 			waitWrites(t, l, l.total()+10)

@@ -67,7 +67,7 @@ func TestAScriptThatComesLateChangesNothing(t *testing.T) {
 func TestAnyBytesAndQuestionMarksGoThroughAScript(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	table, target := w.made(fence.Sharded{Name: "odd", BucketColumn: "bucket"}, `CREATE TABLE odd (bucket INT NOT NULL, id VARBINARY(300) NOT NULL PRIMARY KEY, u INT, UNIQUE (u))`)
+	table, target := w.made(fence.Sharded{Name: "odd", BucketColumn: "bucket"}, `CREATE TABLE odd (bucket INT UNSIGNED NOT NULL, id VARBINARY(300) NOT NULL PRIMARY KEY, u INT, UNIQUE (u))`)
 	tl := tailOn(t, target, Buckets{7}, at(1))
 	var every []byte
 	for b := range 256 {

@@ -199,11 +199,12 @@ func insertHead(t *database.Table, written []int) string {
 // insertTail is the clause that overwrites the row in the way, and the guard
 // before it. The first column of the primary key has it: assignments are made
 // in order, so that the guard still sees the row as it is. What is not the
-// move's makes 2^64 of the right side, which no number of the server's can be;
-// a NULL bucket is not the move's.
+// move's makes 2^64 of the right side, which no integer of the server's can be:
+// hence the cast, without which an unsigned bucket makes a DECIMAL of it. A NULL
+// bucket is not the move's.
 func insertTail(t *database.Table, written []int, buckets Buckets) string {
 	first := fence.Quote(t.Columns[t.Primary[0]].Name)
-	guard := mineExpr(t, buckets) + " OR COALESCE(" + t.Expr("", t.Buckets) + ",0)*0+18446744073709551615+1"
+	guard := mineExpr(t, buckets) + " OR CAST(COALESCE(" + t.Expr("", t.Buckets) + ",0) AS UNSIGNED)*0+18446744073709551615+1"
 	assignments := []string{first + "=IF(" + guard + ",VALUES(" + first + "),VALUES(" + first + "))"}
 	for _, column := range written {
 		if column == t.Primary[0] {

@@ -172,9 +172,15 @@ func TestRowsThatSwapAUniqueValueWhileTheTailRunsBothArrive(t *testing.T) {
 
 func TestARowOfAnotherBucketIsNeverOverwrittenOrDeleted(t *testing.T) {
 	t.Parallel()
+	for _, kind := range []string{"INT", "INT UNSIGNED", "TINYINT UNSIGNED", "BIGINT", "BIGINT UNSIGNED", "DECIMAL(10,0)"} {
+		t.Run(kind, func(t *testing.T) { neverOverwritten(t, kind) })
+	}
+}
+
+func neverOverwritten(t *testing.T, kind string) {
 	w := newWorld(t)
 	ctx := t.Context()
-	table, target := w.made(fence.Sharded{Name: "taken", BucketColumn: "bucket"}, `CREATE TABLE taken (bucket INT, id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+	table, target := w.made(fence.Sharded{Name: "taken", BucketColumn: "bucket"}, `CREATE TABLE taken (bucket `+kind+`, id INT NOT NULL AUTO_INCREMENT PRIMARY KEY,
 		a INT, UNIQUE (a), KEY (bucket))`)
 	const query = "SELECT GROUP_CONCAT(CONCAT(COALESCE(bucket, 'NULL'), ',', id, ',', a) ORDER BY id SEPARATOR ' ') FROM taken"
 	const before = "8,1,10 NULL,2,20"
@@ -201,6 +207,36 @@ func TestARowOfAnotherBucketIsNeverOverwrittenOrDeleted(t *testing.T) {
 	must(t, writing(ctx, target, Buckets{7}, func(x *writer) error { return x.write(ctx, b) }))
 	if got := w.text(w.gamma, query); got != before {
 		t.Errorf("after deletions of keys that others have: %s, want %s", got, before)
+	}
+}
+
+// The bucket that the server computes is unsigned.
+func TestARowOfAnotherUserIsNeverOverwritten(t *testing.T) {
+	t.Parallel()
+	mine, theirs := userIn(7, 1), userIn(8, 1)
+	for name, c := range map[string]struct {
+		sharded fence.Sharded
+		bucket  string
+		row     binlog.Row
+	}{
+		"generated, stored": {fence.Sharded{Name: "taken", BucketColumn: "bucket"}, "bucket INT UNSIGNED AS (CRC32(user_id) % 64) STORED, ",
+			binlog.Row{uint64(7), []byte(mine), int64(9), int64(10)}},
+		"generated, virtual": {fence.Sharded{Name: "taken", BucketColumn: "bucket"}, "bucket INT UNSIGNED AS (CRC32(user_id) % 64) VIRTUAL, ",
+			binlog.Row{uint64(7), []byte(mine), int64(9), int64(10)}},
+		"of the user alone": {fence.Sharded{Name: "taken", UserColumn: "user_id"}, "", binlog.Row{[]byte(mine), int64(9), int64(10)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			table, target := w.made(c.sharded, "CREATE TABLE taken ("+c.bucket+"user_id VARBINARY(64) NOT NULL, id INT NOT NULL PRIMARY KEY, a INT, UNIQUE (a))")
+			w.exec(w.gamma, "INSERT INTO taken (user_id, id, a) VALUES ('"+theirs+"', 1, 10)")
+			err := writing(t.Context(), target, Buckets{7}, func(x *writer) error { return x.put(t.Context(), table, []binlog.Row{c.row}) })
+			if !errors.Is(err, ErrCollides) {
+				t.Errorf("%v, want ErrCollides", err)
+			}
+			if n := w.count(w.gamma, "SELECT COUNT(*) FROM taken WHERE user_id = ? AND id = 1 AND a = 10", theirs); n != 1 {
+				t.Error("the other user's row is not as it was")
+			}
+		})
 	}
 }
 
