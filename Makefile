@@ -37,9 +37,11 @@ sabotage: ## the demo with the fence off: it must lose writes and say so
 	grep -qE '^RED: .*lost' "$$out" || { echo "the demo failed, but not for lost writes"; exit 1; }; \
 	echo "as it must: without the fence writes are lost, and the demo says so"
 
+# Three packages at a time, as they wait for servers more than they compute; the
+# longest first, so that none is left alone at the end.
 test: servers ## everything, with -race, on real servers that it installs and starts
 	$(GO) vet ./...
-	$(GO) test -race -timeout 10m ./...
+	$(GO) test -race -p 3 -timeout 10m ./tools/... ./migrator/... ./...
 
 test-short: ## what needs no servers
 	$(GO) test $$($(GO) list ./bucketmap/... ./internal/... ./proxy/... | grep -v '/bucketmap/consul$$')
