@@ -55,6 +55,7 @@ func versionsCommand() *cobra.Command {
 	flags.IntVar(&v.rate, "rate", 2000, "requests a second")
 	flags.Uint32Var(&v.buckets, "buckets", 1<<12, "of the map")
 	flags.DurationVar(&v.every, "every", 20*time.Millisecond, "a version at most")
+	flags.StringSliceVar(&v.stores, "stores", []string{"file", "consul"}, "where the versions are published")
 	flags.StringVar(&v.proxy, "proxy", "", "the proxy's `binary`; default: ./proxy is built")
 	return cmd
 }

@@ -19,12 +19,18 @@ type versions struct {
 	rounds, count, rate int
 	buckets             uint32
 	every               time.Duration
+	stores              []string
 	proxy               string
 }
 
 func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 	if v.rounds < 1 || v.count < v.rounds || v.rate < 1 || v.buckets < 1024 || v.every <= 0 {
 		return errors.New("want a round or more, a version a round or more, a request a second or more, 1,024 buckets or more, and time between versions")
+	}
+	for _, store := range v.stores {
+		if store != "file" && store != "consul" {
+			return fmt.Errorf("store %q: want file or consul", store)
+		}
 	}
 	fleet, err := testservers.New(ctx, testservers.Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
 	if err != nil {
@@ -50,6 +56,9 @@ func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	for _, p := range []place{{Store: "file"}, {Store: "consul", Consul: server.Addr()}} {
+		if !slices.Contains(v.stores, p.Store) {
+			continue
+		}
 		if err := v.measure(ctx, out, dir, p); err != nil {
 			return fmt.Errorf("%s: %w", p.Store, err)
 		}
