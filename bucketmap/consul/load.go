@@ -59,6 +59,14 @@ func (s *Store) pointer(ctx context.Context, pair *api.KVPair) (*document, error
 	if len(versions) == 0 {
 		return nil, fmt.Errorf("%s: %w", s.options.Prefix, bucketmap.ErrNoMap)
 	}
+	// The first one may have been published between the two looks: pointer and
+	// record came in one transaction, so whoever sees the record sees both.
+	if pair, err = s.getConsistent(ctx, s.pointerKey()); err != nil {
+		return nil, err
+	}
+	if pair != nil {
+		return parseDocument(s.pointerKey(), pair.Value)
+	}
 	newest := versions[len(versions)-1]
 	return nil, refuse(bucketmap.RuleUnreadable, newest, fmt.Errorf("%s: %w, and version %d was in force", s.pointerKey(), ErrPointerGone, newest),
 		fmt.Sprintf("put it back: consul kv get %s | consul kv put %s -", s.historyKey(newest), s.pointerKey()))

@@ -200,9 +200,15 @@ func (s *Store) readInto(buffer []byte) content {
 	c.data, c.err = regular.Append(buffer[:0], c.path, mapBytesMax)
 	if errors.Is(c.err, fs.ErrNotExist) {
 		highest, err := s.highestFinal()
+		if err == nil && highest != 0 {
+			// The first one may have been published between the two looks: the
+			// map is there before the history says so.
+			c.data, c.err = regular.Append(buffer[:0], c.path, mapBytesMax)
+		}
 		switch {
 		case err != nil:
 			c.err = err
+		case !errors.Is(c.err, fs.ErrNotExist):
 		case highest != 0:
 			c.err = fmt.Errorf("%s: version %d was in force, but %w", s.dir, highest, ErrMapGone)
 		default:
