@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -53,43 +54,73 @@ func TestThatThereIsNoValueIsCachedUntilItIsWritten(t *testing.T) {
 	}
 }
 
-// TestManyCallsWithoutMemcachedAreFewReads has a hundred calls come while one
-// read is under way: they share the next.
-func TestManyCallsWithoutMemcachedAreFewReads(t *testing.T) {
+// A hundred calls that come while one read is under way share the next.
+func TestManyCallsAreTwoReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlights()
+		var loads atomic.Int32
+		release := make(chan struct{})
+		load := func() (loaded, error) {
+			loads.Add(1)
+			<-release
+			return loaded{}, nil
+		}
+		var calls sync.WaitGroup
+		one := func() {
+			if _, _, err := f.do(t.Context(), "k", load); err != nil {
+				t.Error(err)
+			}
+		}
+		calls.Go(one)
+		synctest.Wait()
+		for range 100 {
+			calls.Go(one)
+		}
+		synctest.Wait() // all have joined the read that waits
+		close(release)
+		calls.Wait()
+		f.wait()
+		if n := loads.Load(); n != 2 {
+			t.Errorf("%d reads for 101 calls, want 2", n)
+		}
+	})
+}
+
+// Who has joined a read cannot be seen from outside: so rounds are made until
+// some have.
+func TestCallsWithoutMemcachedShareReads(t *testing.T) {
 	w := newWorld(t)
 	delete(w.shards.Caches, "legacy")
 	l := w.open("legacy")
-	const callers = 100
-	var loads, begun atomic.Int32
-	release := make(chan struct{})
-	load := func(context.Context, *Tx) ([]byte, error) {
-		if loads.Add(1) == 1 {
-			<-release
+	const callers, rounds = 50, 100
+	for range rounds {
+		var loads atomic.Int32
+		started, release := make(chan struct{}), make(chan struct{})
+		var calls sync.WaitGroup
+		one := func() {
+			v, err := l.Cached(t.Context(), alice, "k", time.Minute, func(context.Context, *Tx) ([]byte, error) {
+				if loads.Add(1) == 1 {
+					close(started)
+					<-release
+				}
+				return []byte("v"), nil
+			})
+			if err != nil || string(v) != "v" {
+				t.Error(string(v), err)
+			}
 		}
-		return []byte("v"), nil
-	}
-	var calls sync.WaitGroup
-	one := func() {
-		if v, err := l.Cached(t.Context(), alice, "k", time.Minute, load); err != nil || string(v) != "v" {
-			t.Error(string(v), err)
+		calls.Go(one)
+		<-started
+		for range callers {
+			calls.Go(one)
+		}
+		close(release)
+		calls.Wait()
+		if loads.Load() <= callers {
+			return
 		}
 	}
-	calls.Go(one)
-	for loads.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	for range callers {
-		calls.Go(func() { begun.Add(1); one() })
-	}
-	for begun.Load() != callers {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(50 * time.Millisecond) // let them come; who comes later reads once more
-	close(release)
-	calls.Wait()
-	if n := loads.Load(); n < 2 || n > 10 {
-		t.Errorf("%d reads for %d calls", n, callers+1)
-	}
+	t.Errorf("in %d rounds of %d calls none shared a read", rounds, callers)
 }
 
 // TestASharedReadIsNeverOlderThanTheCall has a slow read under way when a write

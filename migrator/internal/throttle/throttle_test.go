@@ -15,11 +15,13 @@ type gauge struct {
 	reason atomic.Pointer[string]
 	err    atomic.Pointer[error]
 	hangs  atomic.Bool
+	looks  atomic.Int32
 }
 
 func (g *gauge) say(reason string) { g.reason.Store(&reason) }
 
 func (g *gauge) Look(ctx context.Context) (string, error) {
+	g.looks.Add(1)
 	if g.hangs.Load() {
 		<-ctx.Done()
 		return "", ctx.Err()
@@ -42,6 +44,29 @@ func passes(t *testing.T, throttle *Throttle, d time.Duration) (bool, error) {
 	return err == nil, err
 }
 
+// until lets the bubble's clock run, an interval at a time, until it is so.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick, end := time.NewTicker(Interval), time.After(time.Hour)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// closes waits until nobody passes.
+func closes(t *testing.T, throttle *Throttle) {
+	t.Helper()
+	until(t, "nobody passes", func() bool {
+		ok, _ := passes(t, throttle, time.Nanosecond)
+		return !ok
+	})
+}
+
 func TestNobodyPassesWithoutFreshFigures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gauge{}
@@ -55,7 +80,7 @@ func TestNobodyPassesWithoutFreshFigures(t *testing.T) {
 			t.Errorf("nobody passed though all is fine: %v", err)
 		}
 		g.hangs.Store(true)
-		time.Sleep(2 * LookMax)
+		closes(t, throttle)
 		if ok, err := passes(t, throttle, time.Hour); ok || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("somebody passed though a gauge hangs: %v", err)
 		}
@@ -65,7 +90,7 @@ func TestNobodyPassesWithoutFreshFigures(t *testing.T) {
 		}
 		down := errors.New("connection refused")
 		g.err.Store(&down)
-		time.Sleep(2 * Interval)
+		closes(t, throttle)
 		if ok, err := passes(t, throttle, time.Hour); ok || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("somebody passed though a gauge fails, or was not told why: %v", err)
 		}
@@ -86,7 +111,7 @@ func TestALookThatNeverEndsLetsNobodyPass(t *testing.T) {
 		if ok, err := passes(t, throttle, time.Second); !ok {
 			t.Error(err)
 		}
-		time.Sleep(FreshMax + time.Second)
+		closes(t, throttle)
 		if ok, err := passes(t, throttle, time.Hour); ok || !strings.Contains(err.Error(), "old") {
 			t.Errorf("somebody passed by old figures: %v", err)
 		}
@@ -108,7 +133,7 @@ func TestTheReasonIsToldOnceAndTheWaitEndsWithIt(t *testing.T) {
 		defer throttle.Stop()
 		done := make(chan error)
 		go func() { done <- throttle.Wait(t.Context(), 1) }()
-		time.Sleep(10 * time.Second)
+		until(t, "forty looks", func() bool { return g.looks.Load() >= 40 })
 		g.say("")
 		if err := <-done; err != nil {
 			t.Error(err)

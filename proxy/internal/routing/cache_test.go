@@ -24,21 +24,24 @@ func TestOfMapsThatComeFastFewAreKeptAndTheNewestInTheEnd(t *testing.T) {
 			}
 		}
 		const versions, every = 100, 20 * time.Millisecond
+		pace := time.NewTicker(every)
+		defer pace.Stop()
 		for v := range bucketmap.Version(versions) {
 			if err := table.Offer(t.Context(), newMap(t, v+1, "legacy")); err != nil {
 				t.Fatal(err)
 			}
 			look()
-			time.Sleep(every)
+			<-pace.C
 		}
 		if atMost := int(versions*every/savePauseMin) + 1; len(kept) > atMost {
 			t.Errorf("%d of %d maps were kept: %v; at most %d are wanted", len(kept), versions, kept, atMost)
 		}
 		// The proxy goes on: nobody ends it so that it keeps the last one.
-		time.Sleep(2 * savePauseMin)
-		look()
-		if !kept[versions] {
-			t.Errorf("the newest is not kept: %v", kept)
+		for end := time.Now().Add(2 * savePauseMin); !kept[versions]; look() {
+			if now := <-pace.C; now.After(end) {
+				t.Errorf("the newest is not kept: %v", kept)
+				break
+			}
 		}
 		stop()
 	})
