@@ -64,6 +64,7 @@ docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./migrator -run TestStatesPage -update
 	$(GO) test ./proxy/internal/passport -update
 	$(GO) test ./proxy/internal/config -run TestTheReference -update
+	$(GO) test ./migrator/internal/config -run TestTheReference -update
 	$(GO) test ./migrator/internal/binlog -run TypesPage -update
 
 docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md and docs/faults.md anew

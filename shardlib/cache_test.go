@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,21 +286,37 @@ func TestCallsOfOneProcessShareARead(t *testing.T) {
 			}
 		})
 	}
-	for loads.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(100 * time.Millisecond) // let the others come; who comes later finds the value
+	awaitJoined(t, callers-1)
 	close(release)
 	calls.Wait()
-	if n := loads.Load(); n != 1 {
-		t.Errorf("%d reads of the database", n)
+	if n, joined := loads.Load(), count(t, l.metrics.cacheReads, "joined"); n != 1 || joined != callers-1 {
+		t.Errorf("%d reads of the database, shared by %v others", n, joined)
+	}
+}
+
+// awaitJoined waits until n calls of this process wait for the read of another.
+// Only their stacks tell that from outside.
+func awaitJoined(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		var stacks strings.Builder
+		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+			t.Fatal(err)
+		}
+		waiting := strings.Count(stacks.String(), "shardlib.(*cache).join(")
+		if waiting == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls wait for another's read, want %d", waiting, n)
+		}
 	}
 }
 
 func TestFailedReadIsNotShared(t *testing.T) {
 	w := newWorld(t)
 	l := w.open("legacy")
-	started, release, second := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	started, second := make(chan struct{}), make(chan error, 1)
 	go func() {
 		<-started
 		_, err := cached(t.Context(), l, alice)
@@ -308,15 +325,14 @@ func TestFailedReadIsNotShared(t *testing.T) {
 	mine := errors.New("mine")
 	_, err := l.Cached(t.Context(), alice, "n", time.Minute, func(context.Context, *Tx) ([]byte, error) {
 		close(started)
-		go func() { time.Sleep(50 * time.Millisecond); close(release) }()
-		<-release
+		awaitJoined(t, 1)
 		return nil, mine
 	})
 	if !errors.Is(err, mine) {
 		t.Fatal(err)
 	}
-	if err := <-second; err != nil {
-		t.Fatal(err)
+	if err := <-second; err != nil || count(t, l.metrics.cacheReads, "busy") != 1 {
+		t.Fatal("the second call did not read for itself", err)
 	}
 	// The placeholder is gone with its reader.
 	if _, err := cached(t.Context(), l, alice); err != nil || count(t, l.metrics.cacheReads, "filled") == 0 {

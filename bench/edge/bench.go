@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +19,7 @@ import (
 	"drover/bench/edge/internal/peer"
 	"drover/bench/edge/internal/scene"
 	"drover/bench/edge/internal/yard"
+	"drover/tools/sources"
 )
 
 const (
@@ -93,12 +92,9 @@ func (b *bench) binary(ctx context.Context) (string, error) {
 		}
 		return path, nil
 	}
-	path := filepath.Join(b.dir, "proxy")
-	var said bytes.Buffer
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, "drover/proxy")
-	build.Stdout, build.Stderr = &said, &said
-	if err := build.Run(); err != nil {
-		return "", fmt.Errorf("build ./proxy; run this in the checkout, or give a binary with --proxy: %w\n%s", err, said.String())
+	path, err := sources.Program(ctx, b.dir, "proxy")
+	if err != nil {
+		return "", fmt.Errorf("build the proxy, or give a binary with --proxy: %w", err)
 	}
 	return path, nil
 }

@@ -10,8 +10,8 @@ import (
 
 	"drover/bench/edge/internal/figures"
 	"drover/bench/edge/internal/peer"
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/yard"
+	"drover/bench/internal/proc"
 )
 
 const (

@@ -9,8 +9,8 @@ import (
 
 	"drover/bench/edge/internal/figures"
 	"drover/bench/edge/internal/peer"
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/yard"
+	"drover/bench/internal/proc"
 )
 
 // rounds are samples of all peers under all loads, in which the edge is good

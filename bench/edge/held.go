@@ -12,9 +12,9 @@ import (
 
 	"drover/bench/edge/internal/figures"
 	"drover/bench/edge/internal/peer"
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/scene"
 	"drover/bench/edge/internal/yard"
+	"drover/bench/internal/proc"
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 )

@@ -13,8 +13,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jedib0t/go-pretty/v6/table"
-	"golang.org/x/sys/unix"
 
+	"drover/bench/internal/proc"
 	"drover/bucketmap"
 	"drover/shardlib"
 	"drover/shardlib/fence"
@@ -145,23 +145,12 @@ func (b *bench) turn(ctx context.Context, pid int, k kind, transactions int) (co
 }
 
 func clocks(pid int) (cost, error) {
-	server, err := cpuOf(pid)
+	server, err := proc.Clock(pid)
 	if err != nil {
 		return cost{}, err
 	}
-	client, err := cpuOf(os.Getpid())
+	client, err := proc.Clock(os.Getpid())
 	return cost{server, client}, err
-}
-
-// cpuOf is the CPU time that a process has used, all its threads together: its
-// CPU clock, as of clock_getcpuclockid(3).
-func cpuOf(pid int) (time.Duration, error) {
-	const scheduled = 2
-	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
-		return 0, fmt.Errorf("read the CPU clock of process %d: %w", pid, err)
-	}
-	return time.Duration(ts.Nano()), nil
 }
 
 func (b *bench) print(out io.Writer, kinds []kind, costs [][]cost) {

@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"drover/bench/internal/events"
+	"drover/bench/internal/times"
+	"drover/tools/sources"
 	"drover/tools/testservers"
 )
 
@@ -44,7 +45,11 @@ type bench struct {
 	there          *sql.DB // the target, as the application
 	here           *sql.DB
 
-	move, dump, load, apply figures
+	move, dump, load, apply times.Times
+	// What programs took of the processors: the migrator for a whole move,
+	// verification and publication with it; the dump and its client together.
+	moveCPU, dumpCPU times.Times
+	spent            time.Duration // of the processors, by the migrator's last command
 }
 
 func (b *bench) run(ctx context.Context, out io.Writer) (err error) {
@@ -65,7 +70,7 @@ func (b *bench) run(ctx context.Context, out io.Writer) (err error) {
 		if err := b.round(ctx, round); err != nil {
 			return fmt.Errorf("round %d: %w", round+1, err)
 		}
-		last := func(f figures) time.Duration { return f[len(f)-1].Round(time.Millisecond) }
+		last := func(f times.Times) time.Duration { return f[len(f)-1].Round(time.Millisecond) }
 		fmt.Fprintf(out, "round %d: move %s, dump %s, load %s, %d changes in %s\n", round+1, last(b.move), last(b.dump), last(b.load),
 			b.changes, last(b.apply))
 	}
@@ -74,17 +79,18 @@ func (b *bench) run(ctx context.Context, out io.Writer) (err error) {
 
 // print prints the medians and, with --gate, the verdict.
 func (b *bench) print(out io.Writer) error {
-	ratio := b.move.median().Seconds() / b.dump.median().Seconds()
-	rate := float64(b.changes) / b.apply.median().Seconds()
+	ratio := b.move.Median().Seconds() / b.dump.Median().Seconds()
+	rate := float64(b.changes) / b.apply.Median().Seconds()
 	rows := b.rows * moved / buckets
 	fmt.Fprintf(out, "\n%d of %d rows, %d of %d buckets, medians of %d rounds (least, most)\n", rows, b.rows, moved, buckets, b.rounds)
 	for _, line := range []struct {
 		name string
-		f    figures
+		f    times.Times
 	}{{"migrator: copy and tail", b.move}, {"mariadb-dump | mariadb", b.dump}, {"LOAD DATA of a file", b.load}} {
-		fmt.Fprintf(out, "  %-24s %s  %.0f rows/s\n", line.name, line.f, float64(rows)/line.f.median().Seconds())
+		fmt.Fprintf(out, "  %-24s %s  %.0f rows/s\n", line.name, line.f.Spread(), float64(rows)/line.f.Median().Seconds())
 	}
-	fmt.Fprintf(out, "  %-24s %s  %.0f row changes/s\n", "tail: the backlog", b.apply, rate)
+	fmt.Fprintf(out, "  %-24s %s  %.0f row changes/s\n", "tail: the backlog", b.apply.Spread(), rate)
+	fmt.Fprintf(out, "  of the processors, without the servers: the migrator's whole move %s, the dump and its client %s\n", b.moveCPU.Spread(), b.dumpCPU.Spread())
 	fmt.Fprintf(out, "  move / dump: %.2f\n", ratio)
 	if !b.gate {
 		return nil
@@ -102,9 +108,9 @@ func (b *bench) print(out io.Writer) error {
 // prepare starts the servers, fills the source and publishes the first map.
 func (b *bench) prepare(ctx context.Context, fleet *testservers.Fleet) error {
 	if b.migrator == "" {
-		b.migrator = filepath.Join(b.dir, "migrator")
-		if output, err := exec.CommandContext(ctx, "go", "build", "-o", b.migrator, "drover/migrator").CombinedOutput(); err != nil {
-			return fmt.Errorf("build the migrator: %w\n%s", err, output)
+		var err error
+		if b.migrator, err = sources.Program(ctx, b.dir, "migrator"); err != nil {
+			return err
 		}
 	}
 	// Memory for the rows: what is measured is not the disk.
@@ -151,56 +157,25 @@ func (b *bench) firstMap(ctx context.Context) error {
 	return err
 }
 
-// event is what the migrator tells of a move.
-type event struct {
-	Move    string    `json:"move"`
-	State   string    `json:"state"`
-	At      time.Time `json:"at"`
-	Entered bool      `json:"entered"`
-}
-
 // command runs the migrator and returns its events.
-func (b *bench) command(ctx context.Context, args ...string) ([]event, error) {
+func (b *bench) command(ctx context.Context, args ...string) ([]events.Event, error) {
 	command := exec.CommandContext(ctx, b.migrator, append([]string{"--config", b.config, "--output", "json"}, args...)...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	if err := command.Run(); err != nil {
 		return nil, fmt.Errorf("migrator %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
 	}
+	b.spent = spentBy(command)
 	if b.profile != "" {
 		name := filepath.Join(b.profile, fmt.Sprintf("%d-%s.json", time.Now().UnixMilli(), args[len(args)-2]))
 		if err := os.WriteFile(name, stderr.Bytes(), 0o600); err != nil {
 			return nil, err
 		}
 	}
-	return parseEvents(&stderr)
+	return events.Parse(stderr.Bytes()), nil
 }
 
-// parseEvents reads the lines that are events.
-func parseEvents(r io.Reader) ([]event, error) {
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	var events []event
-	for line := range bytes.Lines(text) {
-		var e event
-		if json.Unmarshal(line, &e) == nil && e.State != "" {
-			events = append(events, e)
-		}
-	}
-	return events, nil
-}
-
-// between is the time from entering one state to first entering another after it.
-func between(events []event, from, to string) (time.Duration, error) {
-	begin := slices.IndexFunc(events, func(e event) bool { return e.Entered && e.State == from })
-	if begin < 0 {
-		return 0, fmt.Errorf("the move was never %s", from)
-	}
-	end := slices.IndexFunc(events[begin:], func(e event) bool { return e.Entered && e.State == to })
-	if end < 0 {
-		return 0, fmt.Errorf("the move was never %s", to)
-	}
-	return events[begin+end].At.Sub(events[begin].At), nil
+// spentBy is what a program that has ended took of the processors.
+func spentBy(command *exec.Cmd) time.Duration {
+	return command.ProcessState.UserTime() + command.ProcessState.SystemTime()
 }

@@ -13,7 +13,7 @@
 // transactions of ten row changes each, four updates, three deletes and three
 // inserts, and the move returns: from entering tailing to entering verifying is
 // the time that the tail took for the backlog. (4) It prints the medians of the
-// rounds. The three take turns at being first.
+// rounds, and what the programs took of the processors. The three take turns at being first.
 //
 // Every round checks that what arrived is what was sent, by checksum; what
 // differs fails the run. Servers, programs and this one share the machine: a

@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"golang.org/x/sync/errgroup"
 
+	"drover/bench/internal/events"
 	"drover/tools/testservers"
 )
 
@@ -38,26 +39,26 @@ func (b *bench) round(ctx context.Context, n int) error {
 // byMigrator moves the buckets, gives their new home a backlog, returns and
 // finishes, so that the next round finds what this one did.
 func (b *bench) byMigrator(ctx context.Context, first int, where string) error {
-	events, err := b.command(ctx, "bucket", "move", fmt.Sprintf("%d-%d", first, first+moved-1), "--to", "gamma")
+	told, err := b.command(ctx, "bucket", "move", fmt.Sprintf("%d-%d", first, first+moved-1), "--to", "gamma")
 	if err != nil {
 		return err
 	}
-	took, err := between(events, "copying", "verifying")
+	took, err := events.Between(told, "copying", "verifying")
 	if err != nil {
 		return err
 	}
-	b.move = append(b.move, took)
+	b.move, b.moveCPU = append(b.move, took), append(b.moveCPU, b.spent)
 	if err := b.same(ctx, b.there, "app", where); err != nil {
 		return fmt.Errorf("the move: %w", err)
 	}
-	move := events[0].Move
+	move := told[0].Move
 	if err := b.backlog(ctx, where); err != nil {
 		return fmt.Errorf("the backlog: %w", err)
 	}
-	if events, err = b.command(ctx, "bucket", "return", move); err != nil {
+	if told, err = b.command(ctx, "bucket", "return", move); err != nil {
 		return err
 	}
-	if took, err = between(events, "tailing", "verifying"); err != nil {
+	if took, err = events.Between(told, "tailing", "verifying"); err != nil {
 		return err
 	}
 	b.apply = append(b.apply, took)
@@ -172,7 +173,7 @@ func (b *bench) byDump(ctx context.Context, where string) error {
 	if err != nil {
 		return fmt.Errorf("mariadb-dump | mariadb: %w\n%s", err, said.String())
 	}
-	b.dump = append(b.dump, time.Since(began))
+	b.dump, b.dumpCPU = append(b.dump, time.Since(began)), append(b.dumpCPU, spentBy(dump)+spentBy(client))
 	if err := b.same(ctx, b.there, "rival", where); err != nil {
 		return fmt.Errorf("the dump: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"drover/bench/internal/proc"
+	"drover/bench/internal/times"
 	"drover/bucketmap"
 	"drover/bucketmap/consul"
 	"drover/tools/testservers"
@@ -43,10 +45,10 @@ type fanout struct {
 
 // result is what was measured.
 type result struct {
-	active       figures // of every proxy and version
-	last         figures // of the last proxy, by version
-	acknowledged figures // of all, as the publisher sees it, by version
-	published    figures // Publish's own time
+	active       times.Times // of every proxy and version
+	last         times.Times // of the last proxy, by version
+	acknowledged times.Times // of all, as the publisher sees it, by version
+	published    times.Times // Publish's own time
 	own, consul  time.Duration
 	elapsed      time.Duration
 }
@@ -74,8 +76,8 @@ func (f *fanout) run(ctx context.Context, out io.Writer) (err error) {
 
 // judge says whether the figures are as good as they must be.
 func (f *fanout) judge(r result) error {
-	if p99 := r.active.at(0.99); f.gate && p99 > activeMax {
-		return fmt.Errorf("%w: 99 of 100 proxies have a map in force %s after its publication; at most %s is wanted", errGate, ms(p99), ms(activeMax))
+	if p99 := r.active.At(0.99); f.gate && p99 > activeMax {
+		return fmt.Errorf("%w: 99 of 100 proxies have a map in force %s after its publication; at most %s is wanted", errGate, times.Ms(p99), times.Ms(activeMax))
 	}
 	return nil
 }
@@ -229,10 +231,10 @@ func (f *fanout) collect(r *result, version bucketmap.Version, at time.Time) {
 }
 
 func (f *fanout) cpu() (own, server time.Duration, err error) {
-	if own, err = cpuOf(os.Getpid()); err != nil {
+	if own, err = proc.Clock(os.Getpid()); err != nil {
 		return 0, 0, err
 	}
-	server, err = cpuOf(f.server.PID())
+	server, err = proc.Clock(f.server.PID())
 	return own, server, err
 }
 
@@ -243,5 +245,5 @@ func (f *fanout) show(out io.Writer, r result) {
 	fmt.Fprintf(out, "  publish to in force, last proxy   %s\n", r.last)
 	fmt.Fprintf(out, "  publish to all acknowledged       %s\n", r.acknowledged)
 	fmt.Fprintf(out, "  the call of Publish               %s\n", r.published)
-	fmt.Fprintf(out, "  CPU a publication                 publisher and all proxies %s, Consul %s, of %s\n", ms(r.own/n), ms(r.consul/n), ms(r.elapsed/n))
+	fmt.Fprintf(out, "  CPU a publication                 publisher and all proxies %s, Consul %s, of %s\n", times.Ms(r.own/n), times.Ms(r.consul/n), times.Ms(r.elapsed/n))
 }

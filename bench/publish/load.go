@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"drover/bench/internal/times"
 	"drover/bucketmap"
 )
 
@@ -62,7 +63,7 @@ const (
 
 // loaded is what a load measured.
 type loaded struct {
-	Took figures `json:"took"` // each request
+	Took times.Times `json:"took"` // each request
 }
 
 // serve sends requests between a question to begin and one to end.
@@ -75,7 +76,7 @@ func (l *load) serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: workersMax, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	l.client = &http.Client{Transport: transport}
-	end := func() (figures, error) { return nil, errors.New("no load has begun") }
+	end := func() (times.Times, error) { return nil, errors.New("no load has begun") }
 	defer func() { _, _ = end() }() // whoever asked has gone
 	return serve(in, out, func(question string) (loaded, error) {
 		if question == loadBegins {
@@ -88,13 +89,13 @@ func (l *load) serve(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 // begin sends requests until the function that it returns is called.
-func (l *load) begin(ctx context.Context) func() (figures, error) {
+func (l *load) begin(ctx context.Context) func() (times.Times, error) {
 	loading, stop := context.WithCancel(ctx)
-	var all figures
+	var all times.Times
 	var err error
 	var group sync.WaitGroup
 	group.Go(func() { all, err = l.run(loading) })
-	return func() (figures, error) {
+	return func() (times.Times, error) {
 		stop()
 		group.Wait()
 		return all, err
@@ -103,17 +104,17 @@ func (l *load) begin(ctx context.Context) func() (figures, error) {
 
 // run sends until ctx ends, and returns how long each took from when it was
 // due, and what failed.
-func (l *load) run(ctx context.Context) (figures, error) {
+func (l *load) run(ctx context.Context) (times.Times, error) {
 	interval := time.Second / time.Duration(l.Rate)
 	begun := time.Now()
 	var mu sync.Mutex
-	var all figures
+	var all times.Times
 	var failed error
 	failures := 0
 	var group sync.WaitGroup
 	for w := range workersMax {
 		group.Go(func() {
-			var own figures
+			var own times.Times
 			for i := w; ; i += workersMax {
 				due := begun.Add(time.Duration(i) * interval)
 				select {

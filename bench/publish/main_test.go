@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"drover/bench/internal/times"
 	"drover/bucketmap"
 )
 
@@ -70,7 +71,7 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Only 64 were sent before the stall was over; those due meanwhile waited too.
-	if got := all.at(0.5); got < 50*time.Millisecond {
+	if got := all.Median(); got < 50*time.Millisecond {
 		t.Errorf("half of the requests took up to %s, though most were due while nothing was answered", got)
 	}
 	l.users = []user{{"ann", cloud}}
@@ -83,27 +84,12 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 	}
 }
 
-func TestSharesOfFiguresAreThoseOfTheirOrder(t *testing.T) {
-	var f figures
-	for i := range 200 {
-		f = append(f, time.Duration(200-i)*time.Millisecond)
-	}
-	for share, want := range map[float64]int64{0.5: 100, 0.99: 198, 1: 200, 0: 1} {
-		if got := f.at(share); got.Milliseconds() != want {
-			t.Errorf("%v: %v, want %d ms", share, got, want)
-		}
-	}
-	if (figures{}).at(0.5) != 0 {
-		t.Error("no figures have one")
-	}
-}
-
 func TestTheGateFailsAboveItsBound(t *testing.T) {
 	f := fanout{gate: true}
-	if err := f.judge(result{active: figures{activeMax}}); err != nil {
+	if err := f.judge(result{active: times.Times{activeMax}}); err != nil {
 		t.Error(err)
 	}
-	if err := f.judge(result{active: figures{activeMax + 1}}); !errors.Is(err, errGate) {
+	if err := f.judge(result{active: times.Times{activeMax + 1}}); !errors.Is(err, errGate) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,6 +11,10 @@ import (
 	"slices"
 	"time"
 
+	"drover/bench/internal/proc"
+	"drover/bench/internal/process"
+	"drover/bench/internal/times"
+	"drover/tools/sources"
 	"drover/tools/testservers"
 )
 
@@ -51,7 +55,7 @@ func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if v.proxy == "" {
-		if v.proxy, err = build(ctx, dir); err != nil {
+		if v.proxy, err = sources.Program(ctx, dir, "proxy"); err != nil {
 			return err
 		}
 	}
@@ -112,18 +116,18 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 	if err != nil {
 		return err
 	}
-	e, err := startEdge(dir, v.proxy, at("map").config(), origins)
+	e, err := startEdge(ctx, dir, v.proxy, at("map").config(), origins)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.stop()) }()
+	defer func() { err = errors.Join(err, e.Stop()) }()
 	// Nothing is published yet, but for the first map.
 	for _, h := range []*helper{watched, aside} {
 		if _, err := ask[published](ctx, h, publish{}); err != nil {
 			return err
 		}
 	}
-	requests, err := start(false, loadName, load{Address: e.address, Rate: v.rate, Buckets: v.buckets})
+	requests, err := start(false, loadName, load{Address: e.Address, Rate: v.rate, Buckets: v.buckets})
 	if err != nil {
 		return err
 	}
@@ -143,13 +147,13 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 type kind struct {
 	name   string
 	by     *helper // who publishes; nil for nobody
-	rounds []figures
+	rounds []times.Times
 	took   time.Duration // of the publications, or of nothing
 	cpu    time.Duration // of the proxy
 }
 
 // takeRounds lets the kinds take turns. The first round of all is not counted.
-func (v *versions) takeRounds(ctx context.Context, requests *helper, kinds []*kind, e *edge) error {
+func (v *versions) takeRounds(ctx context.Context, requests *helper, kinds []*kind, e *process.Process) error {
 	warm := &kind{name: "the load begins"}
 	if err := v.round(ctx, requests, warm, min(v.count, 50), e); err != nil {
 		return err
@@ -167,11 +171,11 @@ func (v *versions) takeRounds(ctx context.Context, requests *helper, kinds []*ki
 }
 
 // round publishes n versions under load, or does nothing for as long.
-func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, e *edge) error {
+func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, e *process.Process) error {
 	if _, err := ask[loaded](ctx, requests, loadBegins); err != nil {
 		return err
 	}
-	before, err := cpuOf(e.cmd.Process.Pid)
+	before, err := proc.Clock(e.PID())
 	if err != nil {
 		return err
 	}
@@ -182,7 +186,7 @@ func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, 
 	} else {
 		did, err = ask[published](ctx, k.by, publish{n, v.every})
 	}
-	after, cpuErr := cpuOf(e.cmd.Process.Pid)
+	after, cpuErr := proc.Clock(e.PID())
 	got, loadErr := ask[loaded](ctx, requests, loadEnds)
 	if err := errors.Join(err, cpuErr, loadErr); err != nil {
 		return fmt.Errorf("while %s: %w", k.name, err)
@@ -201,13 +205,13 @@ func (v *versions) show(out io.Writer, name string, kinds []*kind) {
 	p99s := make([]float64, len(kinds))
 	for i, k := range kinds {
 		p50, p99 := k.each(0.50), k.each(0.99)
-		p99s[i] = float64(p99.at(0.5))
+		p99s[i] = float64(p99.Median())
 		rate := ""
 		if k.by != nil {
 			rate = fmt.Sprintf("%.1f versions a second, ", float64(v.count)/k.took.Seconds())
 		}
 		fmt.Fprintf(out, "  %-22s p50 %.2f ms  p99 %.2f ms (rounds %.2f to %.2f)  max %s  %sproxy CPU %s\n",
-			k.name, inMs(p50.at(0.5)), inMs(p99.at(0.5)), inMs(p99.at(0)), inMs(p99.at(1)), ms(k.each(1).at(1)), rate, ms(k.cpu))
+			k.name, times.InMs(p50.Median()), times.InMs(p99.Median()), times.InMs(p99.At(0)), times.InMs(p99.At(1)), times.Ms(k.each(1).At(1)), rate, times.Ms(k.cpu))
 	}
 	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", p99s[2]/p99s[0], p99s[2]/p99s[1])
 	fmt.Fprintf(out, "  a version costs the proxy %.2f ms of CPU beyond nothing, %.2f ms beyond elsewhere\n",
@@ -222,13 +226,11 @@ func (k *kind) beyond(other *kind, versions int) float64 {
 	return (float64(k.cpu) - requests) / float64(time.Millisecond) / float64(versions)
 }
 
-func inMs(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
 // each returns one figure of each round.
-func (k *kind) each(share float64) figures {
-	var all figures
+func (k *kind) each(share float64) times.Times {
+	var all times.Times
 	for _, r := range k.rounds {
-		all = append(all, r.at(share))
+		all = append(all, r.At(share))
 	}
 	return all
 }

@@ -1,9 +1,11 @@
 // Command stall measures how long a user who writes without a pause cannot
 // write while the user's bucket moves: from the last write acknowledged by the
-// old home to the first acknowledged by the new one.
+// old home to the first acknowledged by the new one. Meanwhile the users of the
+// other buckets write too.
 //
 //	go run ./bench/stall                 200 moves on loopback
 //	go run ./bench/stall --rtt 20ms      with a round trip between the datacenters
+//	go run ./bench/stall --rate 0        with no pause between any two writes
 //	go run ./bench/stall --holds         what holds make users behind a proxy wait
 //	go run ./bench/stall --gate          fails unless the figures are as good as they must be
 //
@@ -13,8 +15,15 @@
 // write through shardlib, in the datacenter where the edge would send their
 // request; a checker reads back what the moved bucket's user wrote; (3) the
 // migrator as it ships, in legacy, moves one bucket after the other there and
-// back; the bucket's writer writes to it alone meanwhile; (4) at the end every
+// back; the bucket's writer writes to it alone meanwhile, without a pause; (4) at the end every
 // acknowledged request must be at its user's home, once.
+//
+// The other writers have a pace: --rate writes a second of all together, each
+// due at its own time whether those before it are acknowledged or not, and sent
+// late when every writer is at work. With --rate 0 they never pause; then sixteen
+// writers and two servers take all of a small machine, and the figures are those
+// of waiting for a core. So the report says how much of the CPU time was idle:
+// below a fifth, believe nothing but the comparison of two runs.
 //
 // No proxy is there, so no request is held: a refused write waits for the next
 // map. A figure has the latency of one write in it. The parts of the stall are

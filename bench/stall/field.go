@@ -12,6 +12,8 @@ import (
 	"drover/bucketmap/file"
 	"drover/shardlib"
 	"drover/shardlib/fence"
+	"drover/tools/relay"
+	"drover/tools/sources"
 	"drover/tools/testservers"
 )
 
@@ -32,7 +34,7 @@ type field struct {
 	dir     string
 	fleet   *testservers.Fleet
 	servers map[bucketmap.ShardName]*testservers.MariaDB
-	relays  []*relay
+	relays  []*relay.Relay
 	lists   map[bucketmap.Datacenter]shardlib.ShardList // as seen from there
 	stores  []*file.Store
 	libs    map[bucketmap.Datacenter]*shardlib.Library
@@ -57,7 +59,7 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 		return f, err
 	}
 	if f.program = o.migrator; f.program == "" {
-		if f.program, err = build(ctx, f.dir, "migrator"); err != nil {
+		if f.program, err = sources.Program(ctx, f.dir, "migrator"); err != nil {
 			return f, err
 		}
 	}
@@ -69,7 +71,7 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 			return f, err
 		}
 	}
-	if err := f.connect(ctx, o.rtt/2); err != nil {
+	if err := f.connect(ctx, o.rtt); err != nil {
 		return f, err
 	}
 	if err := f.tables(ctx, o); err != nil {
@@ -79,18 +81,18 @@ func newField(ctx context.Context, o options) (f *field, err error) {
 }
 
 // connect makes the shard lists of the two datacenters.
-func (f *field) connect(ctx context.Context, delay time.Duration) error {
+func (f *field) connect(ctx context.Context, rtt time.Duration) error {
 	address := func(shard bucketmap.ShardName, here bool) (string, error) {
 		addr := f.servers[shard].Addr()
-		if here || delay == 0 {
+		if here || rtt == 0 {
 			return addr, nil
 		}
-		r, err := startRelay(ctx, addr, delay)
+		r, err := relay.Start(ctx, func() string { return addr }, rtt)
 		if err != nil {
 			return "", err
 		}
 		f.relays = append(f.relays, r)
-		return r.listener.Addr().String(), nil
+		return r.Addr(), nil
 	}
 	for _, dc := range []bucketmap.Datacenter{legacy, cloud} {
 		alpha, err := address("alpha", dc == legacy)
@@ -170,7 +172,7 @@ func (f *field) close() error {
 		errs = append(errs, store.Close())
 	}
 	for _, r := range f.relays {
-		errs = append(errs, r.close())
+		errs = append(errs, r.Close())
 	}
 	if f.fleet != nil {
 		errs = append(errs, f.fleet.Close())

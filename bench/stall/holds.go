@@ -12,9 +12,12 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/sync/errgroup"
 
+	"drover/bench/internal/process"
+	"drover/bench/internal/times"
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/tools/sampleapp/schema"
+	"drover/tools/sources"
 	"drover/tools/testservers"
 )
 
@@ -53,7 +56,7 @@ func holdCases() []holdCase {
 // stage is the field with applications and a proxy.
 type stage struct {
 	*field
-	apps  map[bucketmap.Datacenter]*process
+	apps  map[bucketmap.Datacenter]*process.Process
 	edges map[string]string // the proxy's configuration, by kind
 	proxy string            // its program
 	deaf  string            // the folder of the store without holds
@@ -61,7 +64,7 @@ type stage struct {
 }
 
 func (o options) holds(ctx context.Context, out io.Writer) (err error) {
-	s := &stage{apps: map[bucketmap.Datacenter]*process{}, edges: map[string]string{}}
+	s := &stage{apps: map[bucketmap.Datacenter]*process.Process{}, edges: map[string]string{}}
 	if s.field, err = newStageField(ctx, o); err != nil {
 		return err
 	}
@@ -79,8 +82,8 @@ func (o options) holds(ctx context.Context, out io.Writer) (err error) {
 			return fmt.Errorf("%s, %d buckets, %d proxies: %w", c.kind, c.buckets, c.proxies, err)
 		}
 		wrong += r.stale
-		t.AppendRow(table.Row{c.kind, c.buckets, c.proxies, len(r.took), ms(r.took.at(0.5)), ms(r.took.at(0.99)), ms(r.took.at(1)),
-			ms(r.longest.at(0.5)), fmt.Sprintf("%d of %d", r.stale, r.reads), r.refused})
+		t.AppendRow(table.Row{c.kind, c.buckets, c.proxies, len(r.took), times.Ms(r.took.Median()), times.Ms(r.took.At(0.99)), times.Ms(r.took.At(1)),
+			times.Ms(r.longest.Median()), fmt.Sprintf("%d of %d", r.stale, r.reads), r.refused})
 	}
 	t.Render()
 	if wrong != 0 {
@@ -103,11 +106,11 @@ func newStageField(ctx context.Context, o options) (*field, error) {
 
 // set builds and starts the applications, and writes the proxy's configurations.
 func (s *stage) set(ctx context.Context) (err error) {
-	app, err := build(ctx, s.dir, "tools/sampleapp")
+	app, err := sources.Program(ctx, s.dir, "tools/sampleapp")
 	if err != nil {
 		return err
 	}
-	if s.proxy, err = build(ctx, s.dir, "proxy"); err != nil {
+	if s.proxy, err = sources.Program(ctx, s.dir, "proxy"); err != nil {
 		return err
 	}
 	for dc, list := range s.lists {
@@ -117,24 +120,14 @@ func (s *stage) set(ctx context.Context) (err error) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return err
 		}
-		if s.apps[dc], err = start(app, "--listen", "127.0.0.1:0", "--datacenter", string(dc), "--map-dir", filepath.Join(s.dir, "map"),
+		if s.apps[dc], err = process.Start(ctx, app, "--listen", "127.0.0.1:0", "--datacenter", string(dc), "--map-dir", filepath.Join(s.dir, "map"),
 			"--shards", path, "--user", testservers.AccountApp, "--password", testservers.Password); err != nil {
 			return err
 		}
 	}
 	s.deaf = filepath.Join(s.dir, "deaf")
 	for kind, dir := range map[string]string{proactive: filepath.Join(s.dir, "map"), reactive: s.deaf} {
-		text := fmt.Sprintf(`listen: "127.0.0.1:0"
-admin: {listen: "127.0.0.1:0"}
-id: real
-map: {store: file, dir: %q, max_change: 0}
-identity: [{header: X-User-Id}]
-datacenters:
-  legacy: {upstreams: [%q]}
-  cloud: {upstreams: [%q]}
-passport: {sample: 0}
-log: {level: info, format: json}
-`, dir, s.apps[legacy].address, s.apps[cloud].address)
+		text := process.EdgeConfig("real", fmt.Sprintf("store: file, dir: %q, max_change: 0", dir), s.apps[legacy].Address, s.apps[cloud].Address)
 		s.edges[kind] = filepath.Join(s.dir, kind+".yaml")
 		if err := os.WriteFile(s.edges[kind], []byte(text), 0o600); err != nil {
 			return err
@@ -147,7 +140,7 @@ func (s *stage) close() error {
 	var errs []error
 	for _, app := range s.apps {
 		if app != nil {
-			errs = append(errs, app.stop())
+			errs = append(errs, app.Stop())
 		}
 	}
 	return errors.Join(append(errs, s.field.close())...)
@@ -170,13 +163,13 @@ func (s *stage) measure(ctx context.Context, c holdCase, moves int) (r waited, e
 	if c.proxies > 1 {
 		group.Go(func() error { return s.watchers(running, c.proxies-1) })
 	}
-	edge, err := start(s.proxy, "run", "--config", s.edges[c.kind])
+	edge, err := process.Start(running, s.proxy, "run", "--config", s.edges[c.kind])
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, edge.stop()) }()
+	defer func() { err = errors.Join(err, edge.Stop()) }()
 	for range (moves + 1) / 2 {
-		p := newPublic(edge.address, s.next, c.buckets, s.bucketCount)
+		p := newPublic(edge.Address, s.next, c.buckets, s.bucketCount)
 		s.next += c.buckets // a bucket moves there and back once: ending a move takes longer than moving
 		if err := s.thereAndBack(running, p, &r); err != nil {
 			stop()

@@ -7,20 +7,21 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"drover/bench/internal/times"
+	"drover/internal/cli"
 	"drover/shardlib/fence"
 	"drover/tools/testservers"
 )
 
 type options struct {
 	moves, writers int
+	rate           int // writes a second, of all writers; 0 for as many as they can
 	buckets        uint32
 	rtt            time.Duration
 	gate           bool
@@ -43,15 +44,7 @@ const (
 
 var errGate = errors.New("not good enough")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "stall:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(cli.Run("stall", command())) }
 
 func command() *cobra.Command {
 	var o options
@@ -61,7 +54,8 @@ func command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	c.Flags().IntVar(&o.moves, "moves", 200, "there and back")
-	c.Flags().IntVar(&o.writers, "writers", 16, "that write without a pause")
+	c.Flags().IntVar(&o.writers, "writers", 16, "each with its own users")
+	c.Flags().IntVar(&o.rate, "rate", 300, "writes a second of all writers together, besides those to the bucket that moves; 0: no writer pauses")
 	c.Flags().Uint32Var(&o.buckets, "buckets", 64, "each with one user")
 	c.Flags().DurationVar(&o.rtt, "rtt", 0, "the round trip between the datacenters")
 	c.Flags().StringVar(&o.migrator, "migrator", "", "its `binary`; default: ./migrator is built")
@@ -72,6 +66,9 @@ func command() *cobra.Command {
 
 // run sets the field, moves, and judges.
 func (o options) run(ctx context.Context, out io.Writer) (err error) {
+	if o.rate < 0 || o.rate > rateMax {
+		return fmt.Errorf("rate %d: want 0 to %d writes a second", o.rate, rateMax)
+	}
 	if o.writers < 1 || o.buckets == 0 || int(o.buckets)%o.writers != 0 {
 		return fmt.Errorf("%d buckets, %d writers: want as many buckets as writers, or a multiple: each user has one writer", o.buckets, o.writers)
 	}
@@ -84,19 +81,24 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	c := newCrowd(f.libs, o.buckets)
+	idle, err := watchIdle()
+	if err != nil {
+		return err
+	}
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
 	group, writing := errgroup.WithContext(writing)
+	began := time.Now()
+	pace := newPacer(o.rate, began)
 	for n := range o.writers {
-		group.Go(func() error { return c.writer(writing, n, o.writers) })
+		group.Go(func() error { return c.writer(writing, pace, n, o.writers) })
 	}
 	group.Go(func() error { return c.checker(writing) })
-	began := time.Now()
-	m := moved{parts: map[string]figures{}, reasons: map[string]int{}}
+	m := moved{parts: map[string]times.Times{}, reasons: map[string]int{}}
 	err = o.move(writing, f, c, &m)
-	stalls := m.stalls
+	share, idleErr := idle.share(time.Now())
 	stop()
-	if err := errors.Join(err, group.Wait()); err != nil {
+	if err := errors.Join(err, group.Wait(), idleErr); err != nil {
 		return err
 	}
 	took := time.Since(began)
@@ -104,38 +106,58 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d moves in %s, round trip %s, %d writers, %d buckets: %d writes acknowledged, %d refused and sent again\n",
-		len(stalls), took.Round(time.Second), o.rtt, o.writers, o.buckets, c.writes.Load(), c.refused.Load())
-	fmt.Fprintf(out, "  write stall        %s\n", stalls)
-	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
-		fmt.Fprintf(out, "  %-22s %s\n", name, m.parts[name])
-	}
-	for _, reason := range slices.Sorted(maps.Keys(m.reasons)) {
-		fmt.Fprintf(out, "  %d × %s\n", m.reasons[reason], reason)
-	}
+	fmt.Fprintf(out, "%d moves in %s, round trip %s, %d writers, %s, %d buckets: %d writes acknowledged, %d refused and sent again\n",
+		len(m.there)+len(m.back), took.Round(time.Second), o.rtt, o.writers, pace, o.buckets, c.writes.Load(), c.refused.Load())
+	fmt.Fprintf(out, "  of the machine's CPU time %.0f %% was idle\n", 100*share)
+	m.print(out)
 	fmt.Fprintf(out, "  lost %d, doubled %d, stale reads %d of %d\n", lost, doubled, c.stale.Load(), c.reads.Load())
 	if lost+doubled != 0 || c.stale.Load() != 0 {
 		return fmt.Errorf("%w: writes were lost or doubled, or reads were old", errGate)
 	}
-	if p99, most := stallP99+2*o.rtt, stallMax+2*o.rtt; o.gate && (stalls.at(0.99) > p99 || stalls.at(1) > most) {
-		return fmt.Errorf("%w: 99 of 100 stalls must be at most %s, and all %s", errGate, ms(p99), ms(most))
+	if o.gate {
+		return m.judge(o.rtt)
 	}
 	return nil
 }
 
 // moved is what was measured.
 type moved struct {
-	stalls  figures
-	parts   map[string]figures // of the stall, and the time in each state
-	reasons map[string]int     // of steps back
+	there, back times.Times            // the stalls
+	parts       map[string]times.Times // of the stall, and the time in each state
+	reasons     map[string]int         // of steps back
 }
 
-// move takes the buckets there, one after the other, and back.
+// print gives all figures.
+func (m *moved) print(out io.Writer) {
+	fmt.Fprintf(out, "  write stall, there     %s\n  write stall, back      %s\n", m.there, m.back)
+	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
+		fmt.Fprintf(out, "  %-22s %s\n", name, m.parts[name])
+	}
+	for _, reason := range slices.Sorted(maps.Keys(m.reasons)) {
+		fmt.Fprintf(out, "  %d × %s\n", m.reasons[reason], reason)
+	}
+}
+
+// judge says whether the stalls of each direction are as short as they must be.
+func (m *moved) judge(rtt time.Duration) error {
+	p99, most := stallP99+2*rtt, stallMax+2*rtt
+	for name, stalls := range map[string]times.Times{"there": m.there, "back": m.back} {
+		if stalls.At(0.99) > p99 || stalls.At(1) > most {
+			return fmt.Errorf("%w: 99 of 100 stalls must be at most %s, and all %s; %s they are %s", errGate, times.Ms(p99), times.Ms(most), name, stalls)
+		}
+	}
+	return nil
+}
+
+// move takes one bucket after the other there and back.
 func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
 	for n := range o.moves {
-		b := n % int(o.buckets)
-		args := []string{"bucket", "return", fmt.Sprint(b)}
-		if n < int(o.buckets) {
+		b := n / 2 % int(o.buckets)
+		args, stalls := []string{"bucket", "return", fmt.Sprint(b)}, &m.back
+		if n%2 == 0 {
+			stalls = &m.there
+		}
+		if n%2 == 0 && n/2 < int(o.buckets) {
 			args = []string{"bucket", "move", fmt.Sprint(b), "--to", "gamma"}
 		}
 		before, _ := c.users[b].changes()
@@ -149,7 +171,7 @@ func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
 			return err
 		}
 		c.focus.Store(nobody)
-		m.stalls = append(m.stalls, stall)
+		*stalls = append(*stalls, stall)
 		addParts(m.parts, events)
 		stepsBack(m.reasons, events)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"drover/bench/internal/events"
+	"drover/bench/internal/times"
 	"drover/bucketmap"
 )
 
@@ -50,8 +52,8 @@ type request struct{ began, ended time.Time }
 
 // waited is what a row of the table is made of.
 type waited struct {
-	took    figures // of the requests that met a hold or a freeze
-	longest figures // one a move
+	took    times.Times // of the requests that met a hold or a freeze
+	longest times.Times // one a move
 	stale   int64
 	reads   int64
 	refused int64
@@ -146,9 +148,9 @@ func (p *public) try(u *visitor, method, path, body string) ([]byte, int, error)
 
 // collect takes the requests that were under way between a move's hold and its
 // end, and forgets the others.
-func (p *public) collect(r *waited, events []event) {
+func (p *public) collect(r *waited, all []events.Event) {
 	var from, to time.Time
-	for _, e := range events {
+	for _, e := range all {
 		switch {
 		case !e.Entered:
 		case e.State == "holding" && from.IsZero():

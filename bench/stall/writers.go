@@ -59,12 +59,15 @@ func (c *crowd) library(u *user) (*shardlib.Library, error) {
 	return c.libs[home.Datacenter], nil
 }
 
-// writer writes to its buckets in turn, or to the one that moves.
-func (c *crowd) writer(ctx context.Context, n, writers int) error {
+// writer writes to its buckets in turn, at the pace, or to the one that moves
+// without a pause.
+func (c *crowd) writer(ctx context.Context, pace *pacer, n, writers int) error {
 	for turn := 0; ctx.Err() == nil; turn++ {
 		b := (n + turn*writers) % len(c.users)
 		if focus := int(c.focus.Load()); focus != nobody && focus%writers == n {
 			b = focus
+		} else if !pace.wait(ctx) {
+			return nil
 		}
 		if err := c.write(context.WithoutCancel(ctx), c.users[b]); err != nil {
 			return fmt.Errorf("writer %d: %w", n, err)
@@ -193,9 +196,8 @@ func (c *crowd) audit(ctx context.Context) (lost, doubled uint64, err error) {
 		}); err != nil {
 			return 0, 0, err
 		}
-		acked := u.acked.Load()
-		lost += acked - min(acked, min(rows, steps))
-		doubled += max(rows, steps) - min(max(rows, steps), acked)
+		less, more := difference(u.acked.Load(), rows, steps)
+		lost, doubled = lost+less, doubled+more
 	}
 	return lost, doubled, nil
 }

@@ -97,12 +97,20 @@ func (s *Store) take(ctx context.Context, a bucketmap.Ack) error {
 	if err != nil {
 		return err
 	}
+	if s.acks.line == nil {
+		if s.acks.line, err = newLine(s.options, s.transport); err != nil {
+			return err
+		}
+	}
 	for range takeTries {
 		pair := &api.KVPair{Key: s.ackKey(a.Proxy), Value: value, Session: s.acks.session}
-		got, err := retry(ctx, func(ctx context.Context) (bool, error) {
-			got, _, err := s.client.KV().Acquire(pair, new(api.WriteOptions).WithContext(ctx))
-			return got, err
-		})
+		acquire := func(ctx context.Context) (bool, error) {
+			return s.acks.line.acquire(ctx, pair.Key, pair.Session, pair.Value, requestMax)
+		}
+		got, err := acquire(ctx) // nearly always enough
+		if passing(err) {
+			got, err = retry(ctx, acquire)
+		}
 		if err != nil || got {
 			return err
 		}

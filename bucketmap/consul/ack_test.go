@@ -97,6 +97,23 @@ func TestLostSessionIsMadeAnewWithTheNewestAck(t *testing.T) {
 	awaitAcks(t, watcher, "the key again", func(a []bucketmap.Ack) bool { return len(a) == 1 && a[0].Version == 3 })
 }
 
+// A request that was cut off comes to Consul after the one that followed it.
+func TestALateAckDoesNotStayInThePlaceOfTheNewest(t *testing.T) {
+	s := open(t, options())
+	must(t, s.Ack(within(t), bucketmap.Ack{Proxy: "p1", Version: 1}))
+	late, _, err := raw(s).Get(s.ackKey("p1"), nil)
+	must(t, err)
+	must(t, s.Ack(within(t), bucketmap.Ack{Proxy: "p1", Version: 2}))
+	got, _, err := raw(s).Acquire(late, nil)
+	if err != nil || !got {
+		t.Fatalf("%v, %v", got, err)
+	}
+	must(t, s.renewOnce())
+	if acks, err := s.Acks(within(t)); err != nil || len(acks) != 1 || acks[0].Version != 2 {
+		t.Fatalf("%v, %v", acks, err)
+	}
+}
+
 // A proxy that starts under the id of one that crashed, or still runs, never
 // passes for having said what that one said.
 func TestStartingProcessTakesItsIDFromAnOlderOne(t *testing.T) {

@@ -58,12 +58,9 @@ func newClient(o Options) (*api.Client, *http.Transport, error) {
 	if base.TLSClientConfig, err = o.TLS.config(); err != nil {
 		return nil, nil, err
 	}
-	own := &transport{base: base, token: o.Token}
-	if o.TokenFile != "" {
-		own.file = &tokenFile{path: o.TokenFile}
-		if _, err := own.file.read(); err != nil {
-			return nil, nil, err
-		}
+	own := &transport{base: base, token: newTokenSource(o)}
+	if _, err := own.token.read(); err != nil {
+		return nil, nil, err
 	}
 	client, err := api.NewClient(&api.Config{
 		Address:    address,
@@ -110,17 +107,13 @@ func (t *TLS) config() (*tls.Config, error) {
 // statuses, some of which Consul's client forgets.
 type transport struct {
 	base  *http.Transport
-	token string
-	file  *tokenFile
+	token tokenSource
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	token := t.token
-	if t.file != nil {
-		var err error
-		if token, err = t.file.read(); err != nil {
-			return nil, errors.Join(err, closeBody(r))
-		}
+	token, err := t.token.read()
+	if err != nil {
+		return nil, errors.Join(err, closeBody(r))
 	}
 	// Nothing but the header is changed: a copy of the rest would be garbage.
 	header := r.Header.Clone()
@@ -169,6 +162,27 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	return n, err
+}
+
+// tokenSource is the token of the options, or the file that has it.
+type tokenSource struct {
+	token string
+	file  *tokenFile // nil for none
+}
+
+func newTokenSource(o Options) tokenSource {
+	if o.TokenFile == "" {
+		return tokenSource{token: o.Token}
+	}
+	return tokenSource{file: &tokenFile{path: o.TokenFile}}
+}
+
+// read returns the token of the next request; empty is none.
+func (t tokenSource) read() (string, error) {
+	if t.file == nil {
+		return t.token, nil
+	}
+	return t.file.read()
 }
 
 // tokenFile is a token that may be replaced while the process runs.

@@ -23,7 +23,7 @@
 // A crash before 4 leaves chunks that nothing names. An answer that is lost at
 // 4 is found out by sending the same transaction again, which cannot take
 // effect twice; only if Consul cannot be reached for that, the outcome is
-// unknown.
+// unknown. Stage is 1 to 3, Commit is 4.
 //
 // Watch works in this order: (1) a blocking query on the pointer, and on
 // nothing else; (2) the pointer's delta is applied to the version before, if

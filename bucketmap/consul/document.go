@@ -127,6 +127,9 @@ func (d *document) record() bucketmap.Record {
 	return bucketmap.Record{Version: d.Version, Digest: d.Digest, Change: bucketmap.Change{Who: d.Who, Why: d.Why}, When: d.When.UTC()}
 }
 
+// deltaName is what errors call the delta.
+func (d *document) deltaName() string { return fmt.Sprintf("the delta of version %d", d.Version) }
+
 func isChunkName(name string) bool {
 	return len(name) == hex.EncodedLen(sha256.Size) && strings.Trim(name, "0123456789abcdef") == ""
 }

@@ -112,21 +112,10 @@ func (s *Store) fromBase(ctx context.Context, d *document) (*bucketmap.Snapshot,
 // than deltasMax of them.
 func (s *Store) climb(ctx context.Context, from *bucketmap.Snapshot, d *document) (*bucketmap.Snapshot, error) {
 	if from.Version() < d.Version {
-		steps := make([]*document, d.Version-from.Version())
-		steps[len(steps)-1] = d
-		group, reading := errgroup.WithContext(ctx)
-		group.SetLimit(parallelMax)
-		for i := range steps[:len(steps)-1] {
-			version := from.Version() + 1 + bucketmap.Version(i)
-			group.Go(func() (err error) {
-				steps[i], err = s.step(reading, version)
-				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
+		steps, err := s.steps(ctx, from.Version(), d)
+		if err != nil {
 			return nil, err
 		}
-		var err error
 		for _, step := range steps {
 			if from, err = s.applyDelta(from, step); err != nil {
 				return nil, err
@@ -138,6 +127,25 @@ func (s *Store) climb(ctx context.Context, from *bucketmap.Snapshot, d *document
 			fmt.Errorf("version %d was announced with the digest %v, and is version %d with %v", d.Version, d.Digest, from.Version(), from.Digest()), remedyRestore)
 	}
 	return from, nil
+}
+
+// steps returns the records that lead from a version to d, which is the last.
+func (s *Store) steps(ctx context.Context, from bucketmap.Version, d *document) ([]*document, error) {
+	if d.Version-from == 1 {
+		return []*document{d}, nil
+	}
+	steps := make([]*document, d.Version-from)
+	steps[len(steps)-1] = d
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(parallelMax)
+	for i := range steps[:len(steps)-1] {
+		version := from + 1 + bucketmap.Version(i)
+		group.Go(func() (err error) {
+			steps[i], err = s.step(reading, version)
+			return err
+		})
+	}
+	return steps, group.Wait()
 }
 
 // step reads a record of the history that others build on.
@@ -169,21 +177,20 @@ func (s *Store) parseHistoric(pair *api.KVPair, version bucketmap.Version) (*doc
 
 // applyDelta goes one version on.
 func (s *Store) applyDelta(from *bucketmap.Snapshot, d *document) (*bucketmap.Snapshot, error) {
-	what := fmt.Sprintf("the delta of version %d", d.Version)
 	if len(d.Delta) == 0 {
-		return nil, refuse(bucketmap.RuleUnreadable, d.Version, fmt.Errorf("%s is missing", what), remedyRestore)
+		return nil, refuse(bucketmap.RuleUnreadable, d.Version, fmt.Errorf("%s is missing", d.deltaName()), remedyRestore)
 	}
 	delta, err := binary.DecodeDelta(d.Delta, s.options.Keys)
 	if err != nil {
-		return nil, refuseCode(d.Version, what, err)
+		return nil, refuseCode(d.Version, d.deltaName(), err)
 	}
 	if delta.From != from.Digest() || delta.To != d.Digest {
 		return nil, refuse(bucketmap.RuleHash, d.Version, fmt.Errorf("%s leads from %v to %v, want from %v to %v",
-			what, delta.From, delta.To, from.Digest(), d.Digest), remedyRestore)
+			d.deltaName(), delta.From, delta.To, from.Digest(), d.Digest), remedyRestore)
 	}
 	next, err := delta.Apply(from)
 	if err != nil {
-		return nil, refuse(bucketmap.RuleHash, d.Version, fmt.Errorf("%s: %w", what, err), remedyRestore)
+		return nil, refuse(bucketmap.RuleHash, d.Version, fmt.Errorf("%s: %w", d.deltaName(), err), remedyRestore)
 	}
 	return next, nil
 }

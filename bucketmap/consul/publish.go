@@ -23,20 +23,29 @@ const outcomeMax = 3 * time.Second
 // the answer to the last was lost and could not be had again,
 // bucketmap.ErrOutcomeUnknown.
 func (s *Store) Publish(ctx context.Context, next *bucketmap.Snapshot, change bucketmap.Change) error {
-	bounded, end, err := s.begin(ctx, publishMax)
+	p := &publication{store: s, next: next, change: change}
+	return p.within(ctx, "publish", func(ctx context.Context) error {
+		if err := p.stage(ctx); err != nil {
+			return err
+		}
+		return p.putInForce(ctx)
+	})
+}
+
+// within runs a part of the publication, bounded.
+func (p *publication) within(ctx context.Context, what string, part func(context.Context) error) error {
+	bounded, end, err := p.store.begin(ctx, publishMax)
 	if err != nil {
 		return err
 	}
 	defer end()
-	p := publication{store: s, next: next, change: change}
-	if err := p.run(bounded); err != nil {
-		return fmt.Errorf("publish version %d: %w", next.Version(), p.explain(ctx, err))
+	if err := part(bounded); err != nil {
+		return fmt.Errorf("%s version %d: %w", what, p.next.Version(), p.explain(ctx, err))
 	}
-	s.remember(next)
 	return nil
 }
 
-// publication is one call of Publish.
+// publication is one call of Publish, or of Stage and what follows.
 type publication struct {
 	store  *Store
 	next   *bucketmap.Snapshot
@@ -62,17 +71,15 @@ func (p *publication) explain(ctx context.Context, err error) error {
 
 var errBadChange = errors.New("it cannot be published")
 
-func (p *publication) run(ctx context.Context) error {
+// stage does everything but the commit.
+func (p *publication) stage(ctx context.Context) error {
 	if len(p.change.Who) > whoMax || len(p.change.Why) > whyMax {
 		return fmt.Errorf("%w: who of %d bytes and why of %d: want %d and %d at most", errBadChange, len(p.change.Who), len(p.change.Why), whoMax, whyMax)
 	}
 	if err := p.look(ctx); err != nil {
 		return err
 	}
-	if err := p.prepare(ctx); err != nil {
-		return err
-	}
-	return p.commit(ctx)
+	return p.prepare(ctx)
 }
 
 // look reads what is in force and compares.
@@ -143,6 +150,15 @@ func (p *publication) delta() []byte {
 		return nil
 	}
 	return data
+}
+
+// putInForce commits.
+func (p *publication) putInForce(ctx context.Context) error {
+	if err := p.commit(ctx); err != nil {
+		return err
+	}
+	p.store.remember(p.next)
+	return nil
 }
 
 // commit replaces the pointer and adds the record in one transaction. That one

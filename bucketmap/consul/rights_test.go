@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -146,17 +147,30 @@ func TestTLSKnowsTheServerAndShowsTheClient(t *testing.T) {
 			publish(t, s, first)
 		}
 		wantLoad(t, s, first)
-		must(t, s.Ack(within(t), bucketmap.Ack{Proxy: "p1", Version: 1}))
+		awaitVersion(t, watching(t, s), 1)
+		for v := range bucketmap.Version(3) {
+			must(t, s.Ack(within(t), bucketmap.Ack{Proxy: fmt.Sprint("p", i), Version: v}))
+		}
 	}
 	for name, bad := range map[string]*TLS{
 		"another authority":     {CA: otherCA, Cert: cert, Key: key},
 		"no client certificate": {CA: ca},
 		"a stranger's":          {CA: ca, Cert: otherCert, Key: otherKey},
 		"another server's name": {CA: ca, Cert: cert, Key: key, ServerName: "other.example"},
+		"the system's":          nil,
 	} {
-		if _, err := open(t, Options{Address: server.Addr(), TLS: bad}).Load(within(t)); !errors.Is(err, ErrUnreachable) {
+		s := open(t, Options{Address: server.URL(), TLS: bad})
+		if _, err := s.Load(within(t)); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if c := next(t, watching(t, s)); !errors.Is(c.err, ErrUnreachable) {
+			t.Errorf("%s, watching: %v", name, c.err)
+		}
+		s.acks.session = "of another client" // which alone would not get one
+		if err := s.Ack(within(t), bucketmap.Ack{Proxy: "p1"}); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s, acknowledging: %v", name, err)
+		}
+		s.acks.session = ""
 	}
 	for name, unusable := range map[string]*TLS{
 		"no such authority": {CA: ca + ".x"}, "key for authority": {CA: key}, "certificate without key": {CA: ca, Cert: cert},

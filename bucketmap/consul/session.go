@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,6 +38,7 @@ type acknowledger struct {
 	// turn guards the fields below. It is a channel, because who has it talks to
 	// Consul, and who waits for it may not want to any more.
 	turn     chan struct{}
+	line     *line                    // nil before the first acknowledgement
 	session  string                   // empty for none
 	given    map[string]bucketmap.Ack // by proxy: the newest that Consul took
 	renewing bool
@@ -139,14 +141,14 @@ func (s *Store) renewOnce() error {
 	return errors.Join(failures...)
 }
 
-// keep gives an acknowledgement again if it is gone. It needs the turn.
+// keep gives an acknowledgement again if it is gone, or not the newest. It needs the turn.
 func (s *Store) keep(ctx context.Context, a bucketmap.Ack) error {
 	if s.acks.session != "" {
 		pair, err := s.get(ctx, s.ackKey(a.Proxy), api.QueryOptions{AllowStale: true})
 		if err != nil {
 			return err
 		}
-		if pair != nil && pair.Session == s.acks.session {
+		if pair != nil && pair.Session == s.acks.session && says(pair.Value, a) {
 			return nil
 		}
 	}
@@ -159,6 +161,13 @@ func (s *Store) keep(ctx context.Context, a bucketmap.Ack) error {
 	return err
 }
 
+// says tells whether a value is an acknowledgement. It may be an older one: a
+// request whose connection broke can reach Consul after the next did.
+func says(value []byte, a bucketmap.Ack) bool {
+	var held ack
+	return json.Unmarshal(value, &held) == nil && held.Version == a.Version && held.Digest == a.Digest && held.Refused == a.Refused
+}
+
 // endSession takes the acknowledgements back.
 func (s *Store) endSession() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeMax)
@@ -167,6 +176,9 @@ func (s *Store) endSession() error {
 		return err
 	}
 	defer s.acks.unlock()
+	if s.acks.line != nil {
+		s.acks.line.close()
+	}
 	if s.acks.session == "" {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -36,7 +37,12 @@ func (s *Store) Watch(ctx context.Context, changed func(*bucketmap.Snapshot, err
 	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
-	w := watch{store: s, caller: ctx, changed: changed, pace: newRetry()}
+	l, err := newLine(s.options, s.transport)
+	if err != nil {
+		return fmt.Errorf("watch the map: %w", err)
+	}
+	defer l.close()
+	w := watch{store: s, line: l, caller: ctx, changed: changed, pace: newRetry()}
 	for {
 		// Asked first: changed may have ended it.
 		if ctx.Err() != nil {
@@ -52,6 +58,7 @@ func (s *Store) Watch(ctx context.Context, changed func(*bucketmap.Snapshot, err
 // watch knows what was reported last, and what to wait for.
 type watch struct {
 	store   *Store
+	line    *line
 	caller  context.Context //nolint:containedctx // the one of the call that owns this
 	changed func(*bucketmap.Snapshot, error)
 	pace    *backoff.ExponentialBackOff
@@ -138,16 +145,21 @@ func (w *watch) waitTime() time.Duration {
 	return waitMax
 }
 
-// wait is one blocking query on the pointer.
+// wait is one blocking query on the pointer. The pair is good until the next.
 func (w *watch) wait(ctx context.Context) (*api.KVPair, uint64, error) {
-	q := api.QueryOptions{WaitIndex: w.index, WaitTime: w.waitTime()}
-	once, cancel := context.WithTimeoutCause(ctx, q.WaitTime+answerMax, fmt.Errorf("no answer within %v", q.WaitTime+answerMax))
-	defer cancel()
-	pair, meta, err := w.store.client.KV().Get(w.store.pointerKey(), q.WithContext(once))
-	if err != nil {
-		return nil, 0, err
+	query := make([]byte, 0, 64)
+	if w.index != 0 {
+		query = strconv.AppendUint(append(query, "index="...), w.index, 10)
+		query = append(query, '&')
 	}
-	return pair, meta.LastIndex, nil
+	waitTime := w.waitTime()
+	query = strconv.AppendInt(append(query, "wait="...), waitTime.Milliseconds(), 10)
+	query = append(query, "ms"...)
+	value, index, err := w.line.get(ctx, w.store.pointerKey(), string(query), waitTime+answerMax)
+	if err != nil || value == nil {
+		return nil, index, err
+	}
+	return &api.KVPair{Key: w.store.pointerKey(), Value: value}, index, nil
 }
 
 // lost waits before the next try, and reports what lasts. That a right is

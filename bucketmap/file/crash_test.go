@@ -139,6 +139,13 @@ func (f *faulty) rename(name, from, to string) error {
 	})
 }
 
+func (f *faulty) remove(name, path string) error {
+	return f.do(name, func() error {
+		delete(f.dirty, path)
+		return f.disk.remove(name, path)
+	})
+}
+
 func (f *faulty) syncDir(name, dir string) error {
 	return f.do(name, func() error {
 		f.renames = slices.DeleteFunc(f.renames, func(r renamed) bool { return filepath.Dir(r.to) == dir })
@@ -170,124 +177,46 @@ func (f *faulty) lose(t *testing.T, loss powerLoss) {
 	}
 }
 
-// quick is a store that does not sync, for what a test does before and after.
-func quick(t *testing.T, dir string) *Store {
-	t.Helper()
-	s := open(t, dir, Options{})
-	s.sys = &faulty{at: -1}
-	return s
-}
-
-func publish(t *testing.T, s *Store, next *bucketmap.Snapshot) {
-	t.Helper()
-	if err := s.Publish(t.Context(), next, bucketmap.Change{Who: "ann", Why: "test"}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// with returns the next version with one user more.
-func with(t testing.TB, from *bucketmap.Snapshot, user string) *bucketmap.Snapshot {
-	t.Helper()
-	d := from.Edit()
-	d.Whitelist[user] = "cloud"
-	s, err := d.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// before are the folders that a publication can find. Each returns the map in
-// force, nil for none.
-var before = map[string]func(*testing.T, string) *bucketmap.Snapshot{
-	"nothing": func(*testing.T, string) *bucketmap.Snapshot { return nil },
-	"a map": func(t *testing.T, dir string) *bucketmap.Snapshot {
-		first := storetest.First(t)
-		second := with(t, first, "emp-2")
-		s := quick(t, dir)
-		publish(t, s, first)
-		publish(t, s, second)
-		return second
-	},
-	"a map edited by hand": func(t *testing.T, dir string) *bucketmap.Snapshot {
-		first := storetest.First(t)
-		publish(t, quick(t, dir), first)
-		d := first.Edit()
-		d.Version = 5
-		return handEdit(t, dir, d)
-	},
-	"a map whose publisher died after the commit point": func(t *testing.T, dir string) *bucketmap.Snapshot {
-		first := storetest.First(t)
-		second := with(t, first, "emp-2")
-		s := quick(t, dir)
-		publish(t, s, first)
-		s.sys = &faulty{at: indexOf(t, publishCalls(t), "map.rename"), mishap: crashAfter}
-		if err := s.Publish(t.Context(), second, bucketmap.Change{}); err == nil {
-			t.Fatal("published by a dead process")
-		}
-		return second
-	},
-	"a map and what a publisher left that died before the commit point": func(t *testing.T, dir string) *bucketmap.Snapshot {
-		first := storetest.First(t)
-		s := quick(t, dir)
-		publish(t, s, first)
-		s.sys = &faulty{at: indexOf(t, publishCalls(t), "map.rename"), mishap: crashBefore}
-		if err := s.Publish(t.Context(), with(t, first, "never"), bucketmap.Change{}); err == nil {
-			t.Fatal("published by a dead process")
-		}
-		return first
-	},
-}
-
-// publishCalls are the operations of a publication over a map.
-func publishCalls(t *testing.T) []string {
-	t.Helper()
-	s := quick(t, t.TempDir())
-	first := storetest.First(t)
-	publish(t, s, first)
-	sys := &faulty{at: -1}
-	s.sys = sys
-	publish(t, s, with(t, first, "emp-2"))
-	return sys.calls
-}
-
-func indexOf(t *testing.T, calls []string, name string) int {
-	t.Helper()
-	i := slices.Index(calls, name)
-	if i < 0 {
-		t.Fatalf("no operation %s in %v", name, calls)
-	}
-	return i
-}
-
 func TestCrashAtAnyOperationLeavesTheOldMapOrTheNew(t *testing.T) {
 	for name, prepare := range before {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			template := t.TempDir()
-			old := prepare(t, template)
-			next := storetest.First(t)
-			if old != nil {
-				next = with(t, old, "emp-new")
-			}
-			// Without a mishap, to know the operations.
-			calls := tryPublish(t, template, old, next, -1, nothing, noLoss)
-			for at := range calls {
-				tryPublish(t, template, old, next, at, diskFull, noLoss)
-				for _, loss := range []powerLoss{noLoss, loseRenames, loseData} {
-					if at == 0 { // before any other is after the one before it
-						tryPublish(t, template, old, next, at, crashBefore, loss)
-					}
-					tryPublish(t, template, old, next, at, crashAfter, loss)
-				}
-			}
+			crashEverywhere(t, prepare, atOnce)
 		})
+	}
+	// The steps are the same, and with nothing to settle there is no lock.
+	for _, name := range []string{"a map", "a map edited by hand"} {
+		t.Run(name+", staged", func(t *testing.T) {
+			t.Parallel()
+			crashEverywhere(t, before[name], inTwoSteps)
+		})
+	}
+}
+
+func crashEverywhere(t *testing.T, prepare func(*testing.T, string) *bucketmap.Snapshot, f way) {
+	t.Helper()
+	template := t.TempDir()
+	old := prepare(t, template)
+	next := storetest.First(t)
+	if old != nil {
+		next = with(t, old, "emp-new")
+	}
+	// Without a mishap, to know the operations.
+	calls := tryPublish(t, f, template, old, next, -1, nothing, noLoss)
+	for at := range calls {
+		tryPublish(t, f, template, old, next, at, diskFull, noLoss)
+		for _, loss := range []powerLoss{noLoss, loseRenames, loseData} {
+			if at == 0 { // before any other is after the one before it
+				tryPublish(t, f, template, old, next, at, crashBefore, loss)
+			}
+			tryPublish(t, f, template, old, next, at, crashAfter, loss)
+		}
 	}
 }
 
 // tryPublish publishes next in a copy of the template, with one mishap, and
 // checks what is left.
-func tryPublish(t *testing.T, template string, old, next *bucketmap.Snapshot, at int, m mishap, loss powerLoss) []string {
+func tryPublish(t *testing.T, f way, template string, old, next *bucketmap.Snapshot, at int, m mishap, loss powerLoss) []string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "map")
 	if err := os.CopyFS(dir, os.DirFS(template)); err != nil {
@@ -296,7 +225,7 @@ func tryPublish(t *testing.T, template string, old, next *bucketmap.Snapshot, at
 	sys := &faulty{at: at, mishap: m}
 	s := open(t, dir, Options{})
 	s.sys = sys
-	published := s.Publish(t.Context(), next, bucketmap.Change{Who: "ann", Why: "test"})
+	published := f(t, s, next)
 	if published == nil && loss == noLoss && m != nothing {
 		loss = loseRenames // what was acknowledged survives the loss of power
 	}
@@ -341,6 +270,10 @@ func tryPublish(t *testing.T, template string, old, next *bucketmap.Snapshot, at
 	}
 	checkHistory(t, place+", then published", after, old, now, third)
 	checkWatch(t, place+", then published", after, now, third)
+	after.clearStaged(third.Version() + 1) // as the next publisher does
+	if left := after.stagedNames(); len(left) != 0 {
+		t.Fatalf("%s: two versions later there is still %v", place, left)
+	}
 	return sys.calls
 }
 

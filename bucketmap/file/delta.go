@@ -27,16 +27,6 @@ import (
 // file, and a hundred are as much work as the map.
 const climbMax = 16
 
-// writeDelta writes the delta file of next, if there can be one.
-func (s *Store) writeDelta(current, next *bucketmap.Snapshot, data []byte) {
-	encoded := encodeDelta(current, next, data)
-	if encoded == nil {
-		return
-	}
-	// Who finds none reads the YAML.
-	_ = replace(s.sys, "delta", s.historyPath(next.Version(), deltaSuffix), encoded, s.fileMode, false)
-}
-
 // encodeDelta returns a delta file, nil where it would be too long, or where a
 // watcher would not come to next by it as by the YAML in data.
 func encodeDelta(current, next *bucketmap.Snapshot, data []byte) []byte {

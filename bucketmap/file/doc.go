@@ -5,24 +5,35 @@
 //	map.yaml                    the map in force
 //	history/000000000012.yaml   the content of every version that ever was in force
 //	history/000000000012.json   who published it, when and why
-//	history/000000000013.pending  the same of a version that is being published
+//	history/staged/000000000013-*  what is to become version 13, see below
 //	history/000000000012.delta  what leads to it from version 11; need not be there
-//	lock                        publishers' lock
+//	lock                        held while the map is replaced
+//	queue                       held by one Publish at a time
 //	proxies/p1.live             locked by proxy p1 for as long as its process lives
 //	proxies/p1.json             what p1 runs
 //
-// Publish works in this order: (1) lock; (2) read map.yaml and compare the
-// version; (3) write the history's content and its record, pending, and sync
-// them, and write the delta; (4) write a temporary file, sync it, rename it
-// over map.yaml, sync the folder: the rename is the commit point; (5) make the
-// record final. A crash
-// before 4 leaves the old map and a pending record, which the next publisher
-// overwrites: that version was never in force. A crash after 4 leaves the new
-// map and a pending record, which the next publisher makes final before
-// anything else. So map.yaml is never missing or broken, every version that
+// Publish works in this order: (1) wait in the queue; (2) read map.yaml and compare the
+// version; (3) make sure, durably, that the history has the map in force, which
+// its publisher may have died before; (4) write the new version's record,
+// content, map and delta into history/staged, under names that nobody else uses,
+// and sync them; (5) lock, and look whether map.yaml is byte for byte the one of
+// step 2 and the record is there still; move delta and content to their places in
+// the history, then the map over map.yaml, and sync the folder: that rename is the
+// commit point; (6) move the record to its place. A crash before the commit point leaves the
+// old map, and files in staged that a later publisher clears away: that version
+// was never in force. A crash after it leaves the new map and its record in
+// staged, found there by the sum of map.yaml, which step 3 of the next publisher
+// moves to its place. So map.yaml is never missing or broken, every version that
 // was in force has its record, and none is used twice.
 //
-// The history is kept for ever; nothing in this package deletes from it.
+// Stage is steps 2 to 4, and Commit 5 and 6: a few renames and one sync, however
+// large the map and long the history, which wait for no Publish under way. Step 3
+// locks where it has something to do. Readers look at staged for one thing, the
+// record of the map in force.
+//
+// The history is kept for ever; nothing in this package deletes from it but what
+// is staged. That is bounded: publications clear it away, and 64 versions at most
+// wait between two of them.
 //
 // An operator may edit map.yaml by hand, over it or in place, and must raise
 // its version: proxies refuse one that is not higher. The next publication

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,12 +22,11 @@ import (
 	"drover/bucketmap/yaml"
 )
 
-// The files of a version. A version with a final record was in force; one with
-// a pending record was in force if map.yaml says so. A delta says nothing.
+// The files of a version. A version with a record was in force; the one that
+// map.yaml has is in force, too. A content or a delta says nothing.
 const (
 	contentSuffix = ".yaml"
 	finalSuffix   = ".json"
-	pendingSuffix = ".pending"
 	deltaSuffix   = ".delta"
 )
 
@@ -51,46 +51,91 @@ func (s *Store) historyPath(version bucketmap.Version, suffix string) string {
 	return filepath.Join(s.historyDir(), fmt.Sprintf("%0*d%s", versionDigits, version, suffix))
 }
 
-// finals returns the versions with a final record, in order.
-func (s *Store) finals() ([]bucketmap.Version, error) {
+// namesAtOnce is how many names of the history are in memory at a time.
+const namesAtOnce = 1024
+
+// eachFinal calls found with each version that has a final record, in no order.
+func (s *Store) eachFinal(found func(bucketmap.Version)) (err error) {
 	dir, err := os.OpenFile(s.historyDir(), os.O_RDONLY|syscall.O_DIRECTORY, 0) // which waits for nothing
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	names, err := dir.Readdirnames(-1)
-	if err = errors.Join(err, dir.Close()); err != nil {
-		return nil, err
-	}
-	var versions []bucketmap.Version
-	for _, name := range names {
-		digits, ok := strings.CutSuffix(name, finalSuffix)
-		if !ok {
-			continue
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	for {
+		names, err := dir.Readdirnames(namesAtOnce)
+		for _, name := range names {
+			digits, ok := strings.CutSuffix(name, finalSuffix)
+			// A name that historyPath does not give is no version's.
+			if !ok || len(digits) != versionDigits {
+				continue
+			}
+			if v, err := strconv.ParseUint(digits, 10, 64); err == nil && v >= 1 {
+				found(bucketmap.Version(v))
+			}
 		}
-		v, err := strconv.ParseUint(digits, 10, 64)
-		// A name that historyPath does not give is no version's.
-		if err == nil && len(digits) == versionDigits && v >= 1 {
-			versions = append(versions, bucketmap.Version(v))
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
-	slices.Sort(versions)
-	return versions, nil
 }
 
+// highest is the newest version with a final record, as long as the folder does
+// not change.
+type highest struct {
+	version bucketmap.Version
+	folder  fs.FileInfo // nil for nothing known
+}
+
+// highestFinal returns the newest version with a final record, 0 for none. To
+// list a history of thousands takes milliseconds, so what was found is kept. It
+// is believed while the folder has the same time, and, as two changes can have
+// the same, there is no record of the version after.
 func (s *Store) highestFinal() (bucketmap.Version, error) {
-	versions, err := s.finals()
-	if err != nil || len(versions) == 0 {
+	folder, err := os.Stat(s.historyDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
 		return 0, err
 	}
-	return versions[len(versions)-1], nil
+	s.mu.Lock()
+	known := s.mu.highest
+	s.mu.Unlock()
+	if known.folder != nil && os.SameFile(known.folder, folder) && known.folder.ModTime().Equal(folder.ModTime()) && !s.hasFinal(known.version+1) {
+		return known.version, nil
+	}
+	var version bucketmap.Version
+	if err := s.eachFinal(func(v bucketmap.Version) { version = max(version, v) }); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.mu.highest = highest{version, folder}
+	s.mu.Unlock()
+	return version, nil
 }
 
-func (s *Store) hasPending(version bucketmap.Version) bool {
-	_, err := os.Stat(s.historyPath(version, pendingSuffix))
-	return err == nil
+// rememberHighest notes the version whose record has just become final. It needs
+// the publishers' lock: nobody else's has.
+func (s *Store) rememberHighest(version bucketmap.Version) {
+	folder, err := os.Stat(s.historyDir())
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.mu.highest = highest{version, folder}
+	s.mu.Unlock()
+}
+
+// hasFinal says whether there is a record, or that it is not known.
+func (s *Store) hasFinal(version bucketmap.Version) bool {
+	_, err := os.Lstat(s.historyPath(version, finalSuffix))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // historyHas says whether the history's content of the version is this map.
@@ -110,35 +155,16 @@ func (s *Store) historyHas(snapshot *bucketmap.Snapshot, data []byte) (bool, err
 	return err == nil && other.Equal(snapshot), nil
 }
 
-// writePending writes a version's content and record, and syncs them.
-func (s *Store) writePending(prefix string, r bucketmap.Record, data []byte) error {
+// encodeRecord returns what a record's file holds.
+func encodeRecord(r bucketmap.Record) ([]byte, error) {
 	line, err := json.Marshal(record{r.Version, r.Who, r.Why, r.When, r.Digest})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(line) >= documentBytesMax {
-		return fmt.Errorf("a record of %d bytes, and nobody reads more than %d; shorten who and why", len(line)+1, documentBytesMax)
+		return nil, fmt.Errorf("a record of %d bytes, and nobody reads more than %d; shorten who and why", len(line)+1, documentBytesMax)
 	}
-	if err := replace(s.sys, prefix+"content", s.historyPath(r.Version, contentSuffix), data, s.fileMode, true); err != nil {
-		return err
-	}
-	if err := replace(s.sys, prefix+"record", s.historyPath(r.Version, pendingSuffix), append(line, '\n'), s.fileMode, true); err != nil {
-		return err
-	}
-	// The folder that holds the history, too: it may be new.
-	if err := s.sys.syncDir(prefix+"history.syncdir", s.historyDir()); err != nil {
-		return err
-	}
-	return s.sys.syncDir(prefix+"history.syncparent", s.dir)
-}
-
-// makeFinal says that the version was in force.
-func (s *Store) makeFinal(prefix string, version bucketmap.Version) error {
-	from, to := s.historyPath(version, pendingSuffix), s.historyPath(version, finalSuffix)
-	if err := s.sys.rename(prefix+"final.rename", from, to); err != nil {
-		return err
-	}
-	return s.sys.syncDir(prefix+"final.syncdir", s.historyDir())
+	return append(line, '\n'), nil
 }
 
 // recordOfHandEdit is the record of a map that no publisher wrote.
@@ -175,13 +201,13 @@ func (s *Store) History(ctx context.Context) ([]bucketmap.Record, error) {
 }
 
 func (s *Store) history() ([]bucketmap.Record, error) {
-	versions, err := s.finals()
-	if err != nil {
+	var versions []bucketmap.Version
+	if err := s.eachFinal(func(v bucketmap.Version) { versions = append(versions, v) }); err != nil {
 		return nil, err
 	}
 	var records []bucketmap.Record
 	for _, v := range versions {
-		r, err := s.readRecord(v, finalSuffix)
+		r, err := s.readRecord(v, s.historyPath(v, finalSuffix))
 		if err != nil {
 			return nil, err
 		}
@@ -189,12 +215,10 @@ func (s *Store) history() ([]bucketmap.Record, error) {
 	}
 	// The map in force may have no final record yet. One that cannot be read
 	// is not in force anywhere.
-	current, err := s.read().decode()
+	now := s.read()
+	current, err := s.decode(now)
 	if err == nil && !slices.Contains(versions, current.Version()) {
-		r, err := s.readRecord(current.Version(), pendingSuffix)
-		if errors.Is(err, fs.ErrNotExist) {
-			r, err = s.recordOfHandEdit(current.Version())
-		}
+		r, err := s.recordInForce(current.Version(), now.data)
 		if err != nil {
 			return nil, err
 		}
@@ -204,8 +228,16 @@ func (s *Store) history() ([]bucketmap.Record, error) {
 	return records, nil
 }
 
-func (s *Store) readRecord(version bucketmap.Version, suffix string) (bucketmap.Record, error) {
-	path := s.historyPath(version, suffix)
+// recordInForce is the record of the map in force, where it is not final. data is
+// map.yaml.
+func (s *Store) recordInForce(version bucketmap.Version, data []byte) (bucketmap.Record, error) {
+	if path := s.stagedRecord(version, data); path != "" {
+		return s.readRecord(version, path)
+	}
+	return s.recordOfHandEdit(version)
+}
+
+func (s *Store) readRecord(version bucketmap.Version, path string) (bucketmap.Record, error) {
 	data, err := regular.Read(path, documentBytesMax)
 	if err != nil {
 		return bucketmap.Record{}, err
@@ -227,7 +259,7 @@ func (s *Store) At(ctx context.Context, version bucketmap.Version) (*bucketmap.S
 	}
 	// First the map in force, then the final record: a version that stops
 	// being in force has its final record before.
-	if current, err := s.read().decode(); err == nil && current.Version() == version {
+	if current, err := s.decode(s.read()); err == nil && current.Version() == version {
 		return current, nil
 	}
 	_, err := os.Stat(s.historyPath(version, finalSuffix))

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -22,6 +23,7 @@ import (
 const (
 	mapName     = "map.yaml"
 	lockName    = "lock"
+	queueName   = "queue"
 	historyName = "history"
 	proxiesName = "proxies"
 
@@ -108,6 +110,13 @@ type Store struct {
 		sync.Mutex
 		closed bool
 		live   map[string]*life // by proxy id
+
+		highest       highest
+		foldersSynced bool
+		// newest is the map that the last content was, which publishers read
+		// again and again.
+		newest    *bucketmap.Snapshot
+		newestSum [sha256.Size]byte
 	}
 }
 
@@ -182,7 +191,7 @@ func (s *Store) Load(ctx context.Context) (*bucketmap.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return s.read().decode()
+	return s.decode(s.read())
 }
 
 // content is what map.yaml holds at one moment, or why it cannot be read.
@@ -241,6 +250,40 @@ func (c content) decode() (*bucketmap.Snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", c.path, err)
 	}
 	return snapshot, nil
+}
+
+// same says whether map.yaml is the same, or missing in both cases.
+func (c content) same(other content) bool {
+	if c.err != nil || other.err != nil {
+		return errors.Is(c.err, bucketmap.ErrNoMap) && errors.Is(other.err, bucketmap.ErrNoMap)
+	}
+	return bytes.Equal(c.data, other.data)
+}
+
+// decode is content's, and knows the content that was decoded last.
+func (s *Store) decode(c content) (*bucketmap.Snapshot, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	sum := sha256.Sum256(c.data)
+	s.mu.Lock()
+	snapshot := s.mu.newest
+	known := snapshot != nil && s.mu.newestSum == sum
+	s.mu.Unlock()
+	if known {
+		return snapshot, nil
+	}
+	snapshot, err := c.decode()
+	if err == nil {
+		s.remember(sum, snapshot)
+	}
+	return snapshot, err
+}
+
+func (s *Store) remember(sum [sha256.Size]byte, snapshot *bucketmap.Snapshot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.newest, s.mu.newestSum = snapshot, sum
 }
 
 // locked runs f while it holds a lock file, exclusive or shared.

@@ -17,6 +17,7 @@ type system interface {
 	sync(name string, f *os.File) error
 	close(name string, f *os.File) error
 	rename(name, from, to string) error
+	remove(name, path string) error
 	syncDir(name, dir string) error
 }
 
@@ -67,6 +68,8 @@ func (disk) close(_ string, f *os.File) error { return f.Close() }
 
 func (disk) rename(_, from, to string) error { return os.Rename(from, to) }
 
+func (disk) remove(_, path string) error { return os.Remove(path) }
+
 func (disk) syncDir(_, dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -81,7 +84,16 @@ func (disk) syncDir(_, dir string) error {
 // lock.
 func replace(sys system, name, path string, data []byte, mode fs.FileMode, durable bool) error {
 	temporary := temporaryOf(path)
-	f, err := sys.create(name+".create", temporary, mode)
+	if err := writeNew(sys, name, temporary, data, mode, durable); err != nil {
+		return err
+	}
+	return sys.rename(name+".rename", temporary, path)
+}
+
+// writeNew writes a new file, complete or not at all as long as nobody reads it
+// before it returns.
+func writeNew(sys system, name, path string, data []byte, mode fs.FileMode, durable bool) error {
+	f, err := sys.create(name+".create", path, mode)
 	if err != nil {
 		return err
 	}
@@ -92,10 +104,7 @@ func replace(sys system, name, path string, data []byte, mode fs.FileMode, durab
 	if closeErr := sys.close(name+".close", f); err == nil {
 		err = closeErr
 	}
-	if err != nil {
-		return err
-	}
-	return sys.rename(name+".rename", temporary, path)
+	return err
 }
 
 func temporaryOf(path string) string {

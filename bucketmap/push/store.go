@@ -87,11 +87,16 @@ func (s *Store) Load(ctx context.Context) (*bucketmap.Snapshot, error) {
 // folder's: once the folder has the map, the map is in force, and a proxy that
 // has not got it shows in Acks.
 func (s *Store) Publish(ctx context.Context, next *bucketmap.Snapshot, change bucketmap.Change) error {
+	return s.publish(ctx, next, func() error { return s.folder.Publish(ctx, next, change) })
+}
+
+// publish sends next to every proxy once inFolder has put it in force.
+func (s *Store) publish(ctx context.Context, next *bucketmap.Snapshot, inFolder func() error) error {
 	var before *bucketmap.Snapshot
 	if m := s.newest(); m != nil && m.snapshot.Version()+1 == next.Version() {
 		before = m.snapshot
 	}
-	if err := s.folder.Publish(ctx, next, change); err != nil {
+	if err := inFolder(); err != nil {
 		// After ErrOutcomeUnknown, too: a map that the folder may lose again
 		// must run nowhere.
 		return err

@@ -87,6 +87,7 @@ func run(t *testing.T, newPlace func(t *testing.T) place) {
 			test.run(t, ctx, newPlace(t))
 		})
 	}
+	runStaged(t, newPlace)
 }
 
 // First returns a valid map of version 1 with two shards in two datacenters.

@@ -63,7 +63,9 @@ func TestAWrongWordOnTheCommandLineIsToldWithItsRemedy(t *testing.T) {
 		{"--case no-such-case-at-all", "no case matches"},
 		{"--case (", "--case"},
 	} {
-		err := run(t.Context(), strings.Fields(tc.args), io.Discard, io.Discard)
+		c := command(io.Discard)
+		c.SetArgs(strings.Fields(tc.args))
+		err := c.ExecuteContext(t.Context())
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want an error with %q", tc.args, err, tc.want)
 		}

@@ -3,55 +3,52 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"drover/internal/cli"
 	"drover/tools/conformance/internal/cases"
 	"drover/tools/conformance/internal/peer"
 	"drover/tools/conformance/internal/script"
 	"drover/tools/conformance/internal/suite"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(cli.Run("conformance", command(os.Stdout))) }
 
 // errFailed says that Drover failed a case.
 var errFailed = errors.New("drover fails cases: they are above, run one with --case NAME -v to see its bytes")
 
-func run(ctx context.Context, args []string, out, complaints io.Writer) error {
-	flags := flag.NewFlagSet("conformance", flag.ContinueOnError)
-	flags.SetOutput(complaints)
-	name := flags.String("peer", "drover", "the `proxy` to judge: drover, nginx, haproxy or all")
-	pattern := flags.String("case", "", "only cases whose name matches this `regex`")
-	verbose := flags.Bool("v", false, "print every case, and what both sides saw in those that failed")
-	if err := flags.Parse(args); err != nil {
-		return err
+func command(out io.Writer) *cobra.Command {
+	var name, pattern string
+	var verbose bool
+	c := &cobra.Command{
+		Use: "conformance", Short: "Judge an HTTP proxy by the bytes that it sends, case by case",
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return judge(cmd.Context(), name, pattern, verbose, out) },
 	}
-	kinds := []peer.Kind{peer.Kind(*name)}
-	if *name == "all" {
+	flags := c.Flags()
+	flags.StringVar(&name, "peer", string(peer.Drover), "the `proxy` to judge: drover, nginx, haproxy or all")
+	flags.StringVar(&pattern, "case", "", "only cases whose name matches this `regex`")
+	flags.BoolVarP(&verbose, "verbose", "v", false, "print every case, and what both sides saw in those that failed")
+	return c
+}
+
+// judge runs the cases that a pattern chooses against one peer, or all.
+func judge(ctx context.Context, name, pattern string, verbose bool, out io.Writer) error {
+	kinds := []peer.Kind{peer.Kind(name)}
+	if name == "all" {
 		kinds = peer.Kinds()
 	} else if !slices.Contains(peer.Kinds(), kinds[0]) {
-		return fmt.Errorf("no peer %q: use drover, nginx, haproxy or all", *name)
+		return fmt.Errorf("no peer %q: use drover, nginx, haproxy or all", name)
 	}
-	chosen, err := choose(*pattern)
+	chosen, err := choose(pattern)
 	if err != nil {
 		return err
 	}
@@ -61,7 +58,7 @@ func run(ctx context.Context, args []string, out, complaints io.Writer) error {
 		if err != nil {
 			return err
 		}
-		report(out, kind, outcomes, *verbose)
+		report(out, kind, outcomes, verbose)
 		scores[kind] = suite.NewScore(outcomes)
 	}
 	if err := suite.PrintScores(out, cases.Groups(), kinds, scores); err != nil {

@@ -1,41 +1,21 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"drover/internal/cli"
 	"drover/tools/demo/internal/stage"
 )
 
-// The exit codes.
-const (
-	exitFailed      = 1
-	exitInterrupted = 130
-)
-
+// A second signal ends the process at once; the watchdogs clean up.
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// A second signal ends the process at once; the watchdogs clean up.
-	context.AfterFunc(ctx, stop)
-	err := command(os.Stdout, os.Getenv("KEEP") != "").ExecuteContext(ctx)
-	switch {
-	case err == nil:
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "interrupted; everything is cleaned up")
-		os.Exit(exitInterrupted)
-	default:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFailed)
-	}
+	os.Exit(cli.Run("", command(os.Stdout, os.Getenv("KEEP") != "")))
 }
 
 // options say what is played.

@@ -145,9 +145,11 @@ func (e *edge) cacheErrors() bool {
 	return false
 }
 
-// react waits until the proxy has said something that was not there before and
-// stays, or for as long as limit, and returns what it says.
-func (e *edge) react(before state, limit time.Duration) state {
+// react waits until the proxy has said something that was not there before, that
+// stays, and that the page's cell knows, or for as long as limit, and returns
+// what it says. A machine that is slow between two things that the proxy says of
+// one fault thus changes nothing. A cell that is empty knows everything.
+func (e *edge) react(before state, limit time.Duration, cell string) state {
 	e.t.Helper()
 	end, last, since := time.Now().Add(limit), before, time.Now()
 	for {
@@ -155,7 +157,8 @@ func (e *edge) react(before state, limit time.Duration) state {
 		if now.class() != last.class() {
 			last, since = now, time.Now()
 		}
-		if last.class() != before.class() && time.Since(since) >= stable || time.Now().After(end) {
+		said := last.class() != before.class() && time.Since(since) >= stable && now.isIn(cell)
+		if said || time.Now().After(end) {
 			return now
 		}
 		time.Sleep(poll) // between two looks
@@ -164,6 +167,23 @@ func (e *edge) react(before state, limit time.Duration) state {
 
 // class is what of a state tells one from another.
 func (s state) class() string { return fmt.Sprint(s.Version, s.Refused.Rule, s.StoreError != "") }
+
+// isIn says whether a cell of the page can be about this state.
+func (s state) isIn(cell string) bool {
+	want := ""
+	switch {
+	case cell == "":
+	case s.Version == 0:
+		want = "no map"
+	case s.Version != good:
+		want = fmt.Sprint(s.Version)
+	case s.Refused.Rule != "":
+		want = "`" + s.Refused.Rule + "`"
+	case s.StoreError != "":
+		want = "cannot read the store"
+	}
+	return strings.Contains(cell, want)
+}
 
 // await waits for a version.
 func (e *edge) await(version uint64) {

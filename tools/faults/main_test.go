@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"drover/tools/sources"
 	"drover/tools/testservers"
 )
 
@@ -73,10 +73,12 @@ func runTests(m *testing.M) (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // for the proxy that is another user
 		return 0, err
 	}
-	if shared.proxy, err = build(dir, "proxy"); err != nil {
+	ctx := context.Background()
+	if err := sources.Build(ctx, dir, "proxy", "migrator"); err != nil {
 		return 0, err
 	}
-	if shared.migrator, err = build(dir, "migrator"); err != nil {
+	shared.proxy, shared.migrator = filepath.Join(dir, "proxy"), filepath.Join(dir, "migrator")
+	if err := errors.Join(os.Chmod(shared.proxy, 0o755), os.Chmod(shared.migrator, 0o755)); err != nil {
 		return 0, err
 	}
 	shared.apps = map[string]*httptest.Server{}
@@ -86,7 +88,6 @@ func runTests(m *testing.M) (code int, err error) {
 		}))
 		defer shared.apps[dc].Close()
 	}
-	ctx := context.Background()
 	shared.fleet, err = testservers.New(ctx, testservers.Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
 	if err != nil {
 		return 0, err
@@ -96,16 +97,6 @@ func runTests(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	return m.Run(), nil
-}
-
-// build builds one of the two programs.
-func build(dir, program string) (string, error) {
-	path := filepath.Join(dir, program)
-	command := exec.Command("go", "build", "-o", path, "drover/"+program)
-	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", program, err, output)
-	}
-	return path, os.Chmod(path, 0o755)
 }
 
 func must(t testing.TB, err error) {

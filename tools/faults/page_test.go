@@ -51,6 +51,31 @@ func render(all []section, rows [][]row) string {
 	return b.String()
 }
 
+// readPage returns the rows that the page has; those that it has not, and all
+// with -update, are empty.
+func readPage(t *testing.T, all []section) [][]row {
+	t.Helper()
+	rows, text := make([][]row, len(all)), ""
+	if !*update {
+		bytes, err := os.ReadFile(page)
+		must(t, err)
+		text = string(bytes)
+	}
+	for i, s := range all {
+		rows[i] = make([]row, len(s.faults))
+		_, own, _ := strings.Cut(text, "\n## "+s.title+"\n")
+		own, _, _ = strings.Cut(own, "\n## ")
+		for j, f := range s.faults {
+			_, rest, _ := strings.Cut(own, "\n| "+f.name+" | ")
+			line, _, _ := strings.Cut(rest, " |\n")
+			if cells := strings.Split(line, " | "); len(cells) == 3 {
+				rows[i][j] = row{cells[0], cells[1], cells[2]}
+			}
+		}
+	}
+	return rows
+}
+
 // comparePage fails where the page says something else than what happened.
 func comparePage(t *testing.T, all []section, rows [][]row) {
 	t.Helper()
@@ -79,5 +104,15 @@ func comparePage(t *testing.T, all []section, rows [][]row) {
 	}
 	if !t.Failed() {
 		t.Errorf("%s has lines that no fault has; run make docs-faults", page)
+	}
+}
+
+func TestThePageIsReadAsItIsWritten(t *testing.T) {
+	all := sections()
+	known := readPage(t, all)
+	text, err := os.ReadFile(page)
+	must(t, err)
+	if !*update && render(all, known) != string(text) {
+		t.Error("what was read is not what the page says")
 	}
 }

@@ -44,6 +44,7 @@ var users = map[string]string{"bob": "legacy", "ann": "cloud", "emp": "cloud", "
 type world struct {
 	testing.TB
 	fault  *fault
+	known  row // what the page says of it
 	dir    string
 	edge   *edge
 	consul *testservers.Consul

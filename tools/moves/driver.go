@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
+	"drover/tools/moves/internal/book"
 	"drover/tools/moves/internal/field"
 )
 
@@ -26,9 +29,9 @@ const (
 	// watchedMax is how many buckets of a group are watched: 2 ends × 4 groups
 	// × 2 make 16 clients.
 	watchedMax = 2
-	// soakFor is how long some soaks last: a server that is busy takes some
-	// of it to begin.
-	soakFor = 500 * time.Millisecond
+	// soakFor is how long some soaks last once the reverse tail has begun: time to
+	// apply what was written meanwhile, and no more, for there are many.
+	soakFor = 100 * time.Millisecond
 	// sabotageMax bounds a command of a run with a sabotage.
 	sabotageMax = 10 * time.Second
 	// logEvery is how many moves there are for a line of progress.
@@ -43,6 +46,11 @@ type driver struct {
 	log      func(string, ...any)
 
 	begun, ended, givenUp atomic.Int64
+
+	measured struct {
+		sync.Mutex
+		changes map[book.Change]int // buckets of the move, by a change that a client dwelt on
+	}
 }
 
 // done is how many moves there were.
@@ -103,7 +111,7 @@ func (d *driver) round(ctx context.Context, random *rand.Rand, own []bucketmap.B
 	if from == to {
 		to = field.Alpha
 	}
-	if ok, err := d.step(ctx, first, to, "bucket", "move", list(group), "--to", string(to)); err != nil || !ok {
+	if ok, err := d.step(ctx, group, to, "bucket", "move", list(group), "--to", string(to)); err != nil || !ok {
 		return err
 	}
 	for there := to; random.IntN(2) == 0 && d.more(ctx); {
@@ -113,7 +121,7 @@ func (d *driver) round(ctx context.Context, random *rand.Rand, own []bucketmap.B
 			}
 		}
 		there = d.Other(d.End(there)).Shard
-		ok, err := d.step(ctx, first, there, "bucket", "return", fmt.Sprint(first))
+		ok, err := d.step(ctx, group, there, "bucket", "return", fmt.Sprint(first))
 		if err != nil {
 			return err
 		}
@@ -126,8 +134,13 @@ func (d *driver) round(ctx context.Context, random *rand.Rand, own []bucketmap.B
 
 // step is one change of home; false says that it was given up. What counts is
 // where the map says that the bucket is.
-func (d *driver) step(ctx context.Context, bucket bucketmap.BucketID, to bucketmap.ShardName, args ...string) (bool, error) {
+func (d *driver) step(ctx context.Context, group []bucketmap.BucketID, to bucketmap.ShardName, args ...string) (bool, error) {
+	bucket := group[0]
 	run := d.commands.Migrator
+	if d.sabotage == field.None {
+		leave := d.Dwell(ctx, bucket)
+		defer leave()
+	}
 	if d.sabotage != field.None { // a mover whose rules are broken may wait for long
 		bounded, cancel := context.WithTimeout(ctx, sabotageMax)
 		defer cancel()
@@ -161,10 +174,49 @@ func (d *driver) step(ctx context.Context, bucket bucketmap.BucketID, to bucketm
 		d.givenUp.Add(1)
 		return false, nil
 	}
+	if err := d.note(ctx, group); err != nil {
+		return false, err
+	}
 	if n := d.ended.Add(1); n%logEvery == 0 {
 		d.log("%d moves, %d writes acknowledged", n, d.Book.Writes())
 	}
 	return true, nil
+}
+
+// note remembers a change of home that a client dwelt on.
+func (d *driver) note(ctx context.Context, group []bucketmap.BucketID) error {
+	epoch, err := d.Epoch(ctx, group[0])
+	if err != nil {
+		return err
+	}
+	d.measured.Lock()
+	defer d.measured.Unlock()
+	if d.measured.changes == nil {
+		d.measured.changes = map[book.Change]int{}
+	}
+	d.measured.changes[book.Change{Bucket: group[0], Epoch: epoch}] = len(group)
+	return nil
+}
+
+// stalls gives those of the changes of home that a client dwelt on, the shortest
+// first: of single buckets, and of groups.
+func (d *driver) stalls() (singles, groups []time.Duration) {
+	all := d.Book.Stalls()
+	d.measured.Lock()
+	defer d.measured.Unlock()
+	for change, buckets := range d.measured.changes {
+		stall, ok := all[change]
+		switch {
+		case !ok: // nobody wrote on one side of it
+		case buckets == 1:
+			singles = append(singles, stall)
+		default:
+			groups = append(groups, stall)
+		}
+	}
+	slices.Sort(singles)
+	slices.Sort(groups)
+	return singles, groups
 }
 
 // finish ends a move, and tries again where it is refused for now.

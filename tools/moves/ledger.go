@@ -65,6 +65,10 @@ func onServers(ctx context.Context, o options, servers []*testservers.MariaDB, w
 	if o.sabotage != field.NoFreeze { // its writes come while the buckets are frozen, and no others
 		f.Start(ctx, field.Crowd{Writers: o.writers, Seed: o.seed, Pause: o.pause, SQL: o.sabotage != field.None})
 	}
+	before, err := readCPU()
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	d := &driver{Field: f, options: o, commands: &timed{run: f.Migrator}, log: log}
 	moveErr := d.run(ctx)
@@ -72,14 +76,22 @@ func onServers(ctx context.Context, o options, servers []*testservers.MariaDB, w
 		return nil, ctx.Err()
 	}
 	r := &result{options: o, took: time.Since(began), moves: d.done(), givenUp: int(d.givenUp.Load()), stuck: moveErr}
+	after, err := readCPU()
+	if err != nil {
+		return nil, err
+	}
+	r.idle = after.idleSince(before)
 	if err := f.Stop(); err != nil {
 		return nil, err
 	}
 	r.counts = f.Book.Counts()
-	r.stalls, r.commands = f.Book.Stalls(), d.commands.times()
+	r.singles, r.groups = d.stalls()
+	r.commands = d.commands.times()
+	judging := time.Now()
 	if r.verdict, err = f.Judge(ctx); err != nil {
 		return nil, fmt.Errorf("judge: %w", err)
 	}
+	r.judged = time.Since(judging)
 	r.disagreements, err = f.Agree(ctx)
 	return r, err
 }

@@ -30,8 +30,11 @@ func TestALedgerRunIsGreen(t *testing.T) {
 	if !r.green() || !strings.HasSuffix(out, "GREEN\n") {
 		t.Error("the run found something")
 	}
-	if r.moves+r.givenUp == 0 || len(r.stalls) == 0 {
-		t.Errorf("%d moves and %d stalls: the run proves nothing", r.moves, len(r.stalls))
+	if stalls := len(r.singles) + len(r.groups); r.moves == 0 || stalls != r.moves || r.idle < 0 || r.idle > 1 {
+		t.Errorf("%d moves, %d given up, %d stalls, %g of the CPU time idle: want a stall of each move", r.moves, r.givenUp, stalls, r.idle)
+	}
+	if !strings.Contains(out, "moves of one bucket: p50") || !strings.Contains(out, "moves of several buckets: p50") {
+		t.Error("the stalls of single buckets and of groups are not told apart")
 	}
 }
 
@@ -45,5 +48,20 @@ func TestALedgerRunWithoutOneRuleIsRed(t *testing.T) {
 				t.Error("the book found nothing")
 			}
 		})
+	}
+}
+
+func TestIdleTimeIsWhatNoCPUWorked(t *testing.T) {
+	before, err := parseCPU("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3\n")
+	must(t, err)
+	after, err := parseCPU("cpu  150 0 100 880 70 0 0 0 9 9\n")
+	must(t, err)
+	if idle := after.idleSince(before); idle != 0.5 {
+		t.Errorf("%g of the time idle, want 0.5", idle)
+	}
+	for _, text := range []string{"", "cpu 1 2 3", "cpu a b c d e f g h"} {
+		if _, err := parseCPU(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
 	}
 }

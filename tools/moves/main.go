@@ -1,42 +1,20 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"drover/internal/cli"
 	"drover/tools/moves/internal/field"
 )
 
-// The exit codes.
-const (
-	exitFailed      = 1
-	exitInterrupted = 130
-)
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := command(os.Stdout).ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	switch {
-	case err == nil:
-	case interrupted:
-		fmt.Fprintln(os.Stderr, "interrupted; everything is cleaned up")
-		os.Exit(exitInterrupted)
-	default:
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitFailed)
-	}
-}
+func main() { os.Exit(cli.Run("", command(os.Stdout))) }
 
 // options are those of a ledger run.
 type options struct {
@@ -53,7 +31,7 @@ type options struct {
 }
 
 func defaults() options {
-	return options{moves: 1000, writers: 16, pause: 5 * time.Millisecond, buckets: 64, at: 4, group: 4, seed: uint64(time.Now().UnixNano())}
+	return options{moves: 1000, writers: 16, pause: 40 * time.Millisecond, buckets: 64, at: 2, group: 4, seed: uint64(time.Now().UnixNano())}
 }
 
 // errRed is returned when the run found what must never be.

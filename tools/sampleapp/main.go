@@ -17,8 +17,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +26,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/cli"
 	"drover/internal/config"
 	"drover/internal/logging"
 	"drover/shardlib"
@@ -36,17 +35,9 @@ import (
 	"drover/tools/sampleapp/schema"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "sampleapp:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(cli.Run("sampleapp", command(os.Stdout, os.Stderr))) }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func command(stdout, stderr io.Writer) *cobra.Command {
 	path, flags := "", defaults()
 	root := &cobra.Command{
 		Use:           "sampleapp",
@@ -92,10 +83,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	print.Flags().Uint32Var(&buckets, "buckets", 0, "bucket count of the map")
 	root.AddCommand(print)
-	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	return root.ExecuteContext(ctx)
+	return root
 }
 
 type setting struct {

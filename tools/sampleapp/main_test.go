@@ -513,6 +513,13 @@ func TestExampleConfigurationLoads(t *testing.T) {
 	}
 }
 
+// run runs the program as a command line does.
+func run(ctx context.Context, args []string, out, messages io.Writer) error {
+	c := command(out, messages)
+	c.SetArgs(args)
+	return c.ExecuteContext(ctx)
+}
+
 // BenchmarkRequests is a quarter writes, a quarter reads of the database and a
 // half cached reads, the client on the same machine.
 func BenchmarkRequests(b *testing.B) {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"drover/internal/config"
 	"drover/migrator/internal/database"
 )
 
@@ -36,7 +38,7 @@ const (
 func (a *assembler) add(event *replication.BinlogEvent) (done bool, err error) {
 	switch e := event.Event.(type) {
 	case *replication.MariadbGTIDEvent:
-		return false, a.begin(e)
+		return false, a.begin(e, time.Unix(int64(event.Header.Timestamp), 0))
 	case *replication.XIDEvent:
 		return a.end(), nil
 	case *replication.QueryEvent:
@@ -64,7 +66,7 @@ var harmless = []replication.EventType{
 
 // begin starts a transaction. One that has not ended was not committed: its
 // server died within it.
-func (a *assembler) begin(e *replication.MariadbGTIDEvent) error {
+func (a *assembler) begin(e *replication.MariadbGTIDEvent, at time.Time) error {
 	if e.Flags&(flagPreparedXA|flagCompletedXA) != 0 {
 		return fmt.Errorf("%w: an XA transaction (%s): move the bucket while none is used", ErrUnreadable, e.GTID.String())
 	}
@@ -79,7 +81,7 @@ func (a *assembler) begin(e *replication.MariadbGTIDEvent) error {
 	a.newest[id.Domain] = id
 	passed, ok := a.stream.position[id.Domain]
 	a.known = ok && id.Sequence <= passed.Sequence
-	a.current, a.size = Transaction{GTID: id}, 0
+	a.current, a.size = Transaction{GTID: id, At: at}, 0
 	a.open, a.standalone = true, e.IsStandalone()
 	return nil
 }
@@ -141,36 +143,49 @@ func (a *assembler) rows(kind replication.EventType, e *replication.RowsEvent) e
 		return fmt.Errorf("%w: table %s: an update of half a row", ErrUnreadable, table.Name)
 	}
 	for i := 0; i < len(e.Rows); i += step {
-		c := Change{Table: table.Table}
-		var err error
-		if operation == replication.EnumRowsEventTypeInsert {
-			c.After, err = a.image(table, e, i)
-		} else {
-			c.Before, err = a.image(table, e, i)
-		}
-		if err == nil && step == 2 {
-			c.After, err = a.image(table, e, i+1)
-		}
-		if err != nil {
+		if err := a.change(table, e, operation, e.Rows[i:i+step], i); err != nil {
 			return err
-		}
-		if (c.Before != nil && a.stream.kept(table, c.Before)) || (c.After != nil && a.stream.kept(table, c.After)) {
-			if err := a.keep(c); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// image reads one row of an event.
-func (a *assembler) image(table *followed, e *replication.RowsEvent, i int) (Row, error) {
-	if i < len(e.SkippedColumns) {
-		if err := table.complete(e.SkippedColumns[i]); err != nil {
-			return nil, err
+// change takes in one row change, whose images begin at i, if the stream's
+// reader wants it.
+func (a *assembler) change(table *followed, e *replication.RowsEvent, operation replication.EnumRowsEventType, images [][]any, i int) error {
+	wanted := false
+	for n, raw := range images {
+		if i+n < len(e.SkippedColumns) {
+			if err := table.complete(e.SkippedColumns[i+n]); err != nil {
+				return err
+			}
+		}
+		kept, err := a.stream.kept(table, raw)
+		if err != nil {
+			return err
+		}
+		wanted = wanted || kept
+	}
+	if !wanted {
+		return nil
+	}
+	rows := make([]Row, len(images))
+	for n, raw := range images {
+		var err error
+		if rows[n], err = table.convert(raw); err != nil {
+			return err
 		}
 	}
-	return table.convert(e.Rows[i])
+	c := Change{Table: table.Table}
+	switch operation {
+	case replication.EnumRowsEventTypeInsert:
+		c.After = rows[0]
+	case replication.EnumRowsEventTypeDelete:
+		c.Before = rows[0]
+	default:
+		c.Before, c.After = rows[0], rows[1]
+	}
+	return a.keep(c)
 }
 
 // rowOverhead is what a row takes besides its bytes: its slice, and for each
@@ -195,9 +210,10 @@ func (r Row) size() int {
 func (a *assembler) keep(c Change) error {
 	a.size += c.Before.size() + c.After.size()
 	if a.size > a.stream.transactionMax {
-		return fmt.Errorf("%w: transaction %s changes more than %d MiB of rows at once: "+
-			"make the change in smaller transactions, abort the move and begin it again",
-			ErrUnreadable, a.current.GTID, a.stream.transactionMax>>20)
+		return fmt.Errorf("%w: transaction %s changes more than %s of rows of the buckets that are followed, at once in table %s: "+
+			"raise move.transaction_max, where there is memory for it, and resume the move; "+
+			"or make such changes in smaller transactions, abort the move and begin it again",
+			ErrUnreadable, a.current.GTID, config.Bytes(a.stream.transactionMax), c.Table.Name)
 	}
 	a.current.Changes = append(a.current.Changes, c)
 	return nil

@@ -285,6 +285,22 @@ func (f *followed) convert(raw []any) (Row, error) {
 	return row, nil
 }
 
+// decide converts the value alone that decides the bucket.
+func (f *followed) decide(raw []any) (any, error) {
+	if len(raw) != len(f.converters) {
+		return nil, fmt.Errorf("%w: table %s: a row of %d values for %d columns", ErrUnreadable, f.Name, len(raw), len(f.converters))
+	}
+	v := raw[f.deciding]
+	if v == nil {
+		return nil, nil
+	}
+	converted, err := f.converters[f.deciding](v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: table %s, column %s: %w", ErrUnreadable, f.Name, f.Columns[f.deciding].Name, err)
+	}
+	return converted, nil
+}
+
 // Readable says whether values of the column survive the way through the
 // binlog byte for byte. The preflight refuses tables with other columns.
 //

@@ -7,7 +7,7 @@
 //
 // Values are what Column.Read gives, byte for byte: docs/types.md lists the
 // types. A transaction comes whole or not at all. It is in memory until then,
-// transactionMax at most, and a larger one ends the stream: a part of it with a
+// TransactionMax at most, or Stream.Bound, and a larger one ends the stream: a part of it with a
 // position would be half a transaction after a restart. A broken connection is
 // opened again from the last whole transaction, by the stream itself; what was
 // cut off is read again from its beginning, and what was passed on before is

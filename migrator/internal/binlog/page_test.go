@@ -38,7 +38,7 @@ By the preflight, or where that cannot see it, by the move, which stops and says
 | COMPRESSED columns | the binlog has them as the server packs them | page_compressed for the table |
 | times in the format before MariaDB 10.1 | the binlog does not say how many digits they have | ALTER TABLE … FORCE |
 | UUID before MariaDB 10.11.5, 11.0.3, 11.1.2 | they are stored in another order | upgrade, or BINARY(16) |
-| the error value 0 of an ENUM | no server takes it in strict mode | a member, or NULL |
+| the error value 0 of an ENUM, in a row of the buckets | a server takes it only from a session that is not strict, and such a session also cuts and changes values of every other column without an error: the copy would no longer be known to be exact | a member, or NULL |
 | VECTOR, XMLTYPE and types not listed | not tested | |
 | system-versioned tables, sequences, views | only plain tables can be sharded | |
 | FLOAT, DOUBLE, SET, text, blobs and shapes in a primary key | no exact order to copy by | another key |

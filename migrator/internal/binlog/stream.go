@@ -38,6 +38,8 @@ type Change struct {
 type Transaction struct {
 	GTID    database.GTID
 	Changes []Change
+	// At is when the server logged it, by the server's clock, to a second.
+	At time.Time
 }
 
 const (
@@ -54,10 +56,10 @@ const (
 	// most, and then the only one.
 	eventsAhead = 1024
 	bytesAhead  = 64 << 20
-	// transactionMax bounds the rows of one transaction, which is in memory
+	// TransactionMax bounds the rows of one transaction, which is in memory
 	// whole until it is applied: a million rows of 256 bytes. Rows that Keep
-	// does not want do not count.
-	transactionMax = 256 << 20
+	// does not want do not count. See Stream.Bound.
+	TransactionMax = 256 << 20
 )
 
 // Stream follows one server.
@@ -75,7 +77,7 @@ type Stream struct {
 // NewStream follows server from a position on. The description of the tables
 // must be that of the server.
 func NewStream(server *database.Server, tables []*database.Table, from database.Position) *Stream {
-	s := &Stream{server: server, tables: map[string]*followed{}, position: from.Clone(), transactionMax: transactionMax}
+	s := &Stream{server: server, tables: map[string]*followed{}, position: from.Clone(), transactionMax: TransactionMax}
 	for _, t := range tables {
 		s.tables[t.Name] = newFollowed(t)
 	}
@@ -84,14 +86,29 @@ func NewStream(server *database.Server, tables []*database.Table, from database.
 
 // Keep makes the stream drop, before they cost anything, the changes whose
 // value in the column that decides the bucket is not wanted, neither before nor
-// after. It must be called before Run.
+// after. Of these no other value is looked at: one that cannot be read concerns
+// nobody. It must be called before Run.
 func (s *Stream) Keep(wanted func(t *database.Table, deciding any) bool) *Stream {
 	s.keep = wanted
 	return s
 }
 
-func (s *Stream) kept(t *followed, row Row) bool {
-	return s.keep == nil || s.keep(t.Table, row[t.deciding])
+// Bound sets how many bytes the kept rows of one transaction may take, in the
+// place of TransactionMax; 0 leaves it. It must be called before Run.
+func (s *Stream) Bound(transactionMax int) *Stream {
+	if transactionMax != 0 {
+		s.transactionMax = transactionMax
+	}
+	return s
+}
+
+// kept says whether a row as go-mysql decoded it is wanted.
+func (s *Stream) kept(t *followed, raw []any) (bool, error) {
+	if s.keep == nil {
+		return true, nil
+	}
+	deciding, err := t.decide(raw)
+	return err == nil && s.keep(t.Table, deciding), err
 }
 
 // table finds the chosen table that a row event is of, nil if it is of another.

@@ -49,6 +49,9 @@ func (a *app) bucketMove() *cobra.Command {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			plan := move.Plan{Buckets: buckets, Target: bucketmap.ShardName(to), Who: a.env.Who, Why: a.why}
+			if err := a.measure(ctx); err != nil {
+				return err
+			}
 			progress := a.newProgress()
 			engine := a.engine(progress.event)
 			source, err := engine.Source(ctx, plan)
@@ -76,7 +79,7 @@ func (a *app) bucketMove() *cobra.Command {
 	}
 	c.Flags().StringVar(&to, "to", "", "the target shard")
 	_ = c.MarkFlagRequired("to") // fails only for a flag that does not exist
-	return a.canDryRun(c)
+	return a.canMeasure(a.canDryRun(c))
 }
 
 func (a *app) printMove(r moveResult) error {
@@ -149,8 +152,9 @@ func soakFor(ctx context.Context, engine *move.Engine, lasting time.Duration) (c
 }
 
 func (a *app) bucketFinish() *cobra.Command {
-	var force string
-	c := a.canDryRun(a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
+	var force, yes string
+	var c *cobra.Command
+	c = a.canDryRun(a.onMove("finish MOVE|BUCKET", "End the soak: purge the old home's rows; there is no return without a copy after it",
 		func(ctx context.Context, engine *move.Engine, m *move.Move) error {
 			if a.dryRun {
 				if m.State() != move.Soaking && m.State() != move.Done {
@@ -161,6 +165,10 @@ func (a *app) bucketFinish() *cobra.Command {
 				}
 				a.printf("would purge the rows of buckets %s from %s for good; nothing was changed\n", m.Buckets, m.From())
 				return nil
+			}
+			if err := a.confirmOnTerminal(c, yes, m.Buckets.String(),
+				fmt.Sprintf("the rows of buckets %s are purged from %s for good", m.Buckets, m.From())); err != nil {
+				return err
 			}
 			finish := engine.Finish
 			if force != "" {
@@ -175,13 +183,14 @@ func (a *app) bucketFinish() *cobra.Command {
 			}
 			return a.printMove(moveResult{Move: m.Record.Move, State: m.State(), Buckets: m.Buckets, From: m.From(), To: m.To()})
 		}))
+	c.Flags().StringVar(&yes, "yes", "", "the buckets, such as 17, in the place of typing them on a terminal")
 	c.Flags().StringVar(&force, "force", "", "the reason to purge although proxies or open transactions may still read there; it goes to the journal")
 	return c
 }
 
 // onMove is a command on one open move, named by its id or by a bucket of it.
 func (a *app) onMove(use, short string, do func(context.Context, *move.Engine, *move.Move) error) *cobra.Command {
-	return &cobra.Command{
+	return a.canMeasure(&cobra.Command{
 		Use:   use,
 		Short: short,
 		Args:  usageArgs(cobra.ExactArgs(1)),
@@ -197,12 +206,15 @@ func (a *app) onMove(use, short string, do func(context.Context, *move.Engine, *
 			if err != nil {
 				return err
 			}
+			if err := a.measure(cmd.Context()); err != nil {
+				return err
+			}
 			progress := a.newProgress()
 			defer progress.end()
 			progress.follow(cmd.Context(), m)
 			return do(cmd.Context(), a.engine(progress.event), m)
 		},
-	}
+	})
 }
 
 // errNoOpen says that nothing open goes by a name.

@@ -57,7 +57,12 @@ func TestMovesAreListedAndShownWithTheirPassports(t *testing.T) {
 	d.want(0, []string{"bucket", "finish", id})
 	d.unchanged(0, []string{"move", "list"}, "nothing to list")
 	d.unchanged(0, []string{"move", "list", "--all"}, id, "done")
-	d.unchanged(0, []string{"move", "show", "8"}, id, "and over", "publishing")
+	d.unchanged(0, []string{"move", "show", "8"}, id, "and over", "publishing", "rows copied: 1", "time in each state: planned ", "write stall of the last change of home: ")
+	var over shown
+	d.reads(&over, "move", "show", id)
+	if over.RowsCopied == nil || *over.RowsCopied != 1 || over.Stall == nil || *over.Stall <= 0 || len(over.States) < 8 {
+		t.Errorf("a finished move shows %+v, rows %v, stall %v", over, over.RowsCopied, over.Stall)
+	}
 	d.want(3, []string{"move", "show", "m-none"}, "no journal has")
 
 	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+servers.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -40,6 +41,18 @@ func stayLines(stays []journal.Stay) []stayLine {
 	return lines
 }
 
+// stayWords are the stays for people.
+func stayWords(stays []stayLine) string {
+	words := make([]string, len(stays))
+	for i, s := range stays {
+		words[i] = fmt.Sprintf("%s %s", s.State, time.Duration(s.Seconds*float64(time.Second)).Round(time.Millisecond))
+		if s.Visits > 1 {
+			words[i] += fmt.Sprintf(" (%d times)", s.Visits)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 // shown is what migrator move show prints as JSON.
 type shown struct {
 	moveLine
@@ -51,8 +64,10 @@ type shown struct {
 	// Unwritable is the time from the last freeze to the new home: what a writer
 	// may have waited at most.
 	Unwritable *float64 `json:"unwritable_max_seconds,omitempty"`
-	// RowsCopied is known while the move is open.
-	RowsCopied *int64 `json:"copied_rows,omitempty"`
+	// Stall is for how long the buckets could not be written at the last change of
+	// home, as the migrator that made it measured.
+	Stall      *float64 `json:"write_stall_seconds,omitempty"`
+	RowsCopied *int64   `json:"copied_rows,omitempty"`
 	// Lag is how far the tail, or of what is soaking the reverse tail, is behind.
 	Lag    *uint64         `json:"tail_lag_transactions,omitempty"`
 	Holder *journal.Holder `json:"holder,omitempty"`
@@ -152,8 +167,18 @@ func (a *app) readShown(ctx context.Context, r *journal.Record) (*shown, error) 
 	}
 	s.Holder, err = j.Holder(ctx, r.Move)
 	unknown("who has it", err)
-	if m, err := move.Load(r); err == nil && r.Open {
-		unknown("the rows copied", a.readCopied(ctx, m, s))
+	m, err := move.Load(r)
+	if err != nil {
+		return s, ctx.Err() // a promotion, or what only a newer migrator knows
+	}
+	if s.RowsCopied = m.Copied; m.Stall > 0 {
+		seconds := m.Stall.Seconds()
+		s.Stall = &seconds
+	}
+	if r.Open {
+		if m.Copied == nil {
+			unknown("the rows copied", a.readCopied(ctx, m, s))
+		}
 		unknown("the tail's lag", a.readLag(ctx, m, s))
 	}
 	return s, ctx.Err()
@@ -269,6 +294,9 @@ func (a *app) printShown(s *shown) {
 	}
 	t.Render()
 	a.printf("\n")
+	if len(s.States) != 0 {
+		a.printf("time in each state: %s\n", stayWords(s.States))
+	}
 	if s.RowsCopied != nil {
 		a.printf("rows copied: %d\n", *s.RowsCopied)
 	}
@@ -278,7 +306,9 @@ func (a *app) printShown(s *shown) {
 	if s.Tries != 0 {
 		a.printf("a freeze was tried %d times, and stepped back %d times\n", s.Tries, len(s.StepsBack))
 	}
-	if s.Unwritable != nil {
+	if s.Stall != nil {
+		a.printf("write stall of the last change of home: %s\n", time.Duration(*s.Stall*float64(time.Second)).Round(100*time.Microsecond))
+	} else if s.Unwritable != nil {
 		a.printf("from the freeze to the new home: %s\n", time.Duration(*s.Unwritable*float64(time.Second)).Round(100*time.Microsecond))
 	}
 	for _, u := range s.Unknown {

@@ -243,12 +243,5 @@ func (p *progress) end() {
 		p.encode(progressEvent{Event: "passport", Move: p.move, State: last.State, At: time.Now().UTC(), States: stayLines(stays)})
 		return
 	}
-	words := make([]string, len(stays))
-	for i, s := range stays {
-		words[i] = fmt.Sprintf("%s %s", s.State, s.Took.Round(time.Millisecond))
-		if s.Visits > 1 {
-			words[i] += fmt.Sprintf(" (%d times)", s.Visits)
-		}
-	}
-	fmt.Fprintf(p.app.errOut, "%s  passport: %s in all: %s\n", p.move, last.Entered.Sub(p.visits[0].Entered).Round(time.Millisecond), strings.Join(words, ", "))
+	fmt.Fprintf(p.app.errOut, "%s  passport: %s in all: %s\n", p.move, last.Entered.Sub(p.visits[0].Entered).Round(time.Millisecond), stayWords(stayLines(stays)))
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) resumeCommand() *cobra.Command {
-	return a.canDryRun(&cobra.Command{
+	return a.canMeasure(a.canDryRun(&cobra.Command{
 		Use:   "resume [MOVE]",
 		Short: "Finish or undo what a migrator that died left under way: one move, or everything",
 		Args:  usageArgs(cobra.MaximumNArgs(1)),
@@ -40,7 +40,7 @@ func (a *app) resumeCommand() *cobra.Command {
 			}
 			return errors.Join(errs...)
 		},
-	})
+	}))
 }
 
 // rests says whether a record is open but waits for the operator alone.
@@ -86,6 +86,9 @@ func (a *app) printResumed(r resumed) error {
 // tells of, and returns the state it is in then.
 func (a *app) withRecord(ctx context.Context, r *journal.Record, onMove func(*move.Engine, *move.Move) error,
 	onPromotion func(*promote.Engine, *promote.Promotion) error) (string, error) {
+	if err := a.measure(ctx); err != nil {
+		return r.State, err
+	}
 	progress := a.newProgress()
 	defer progress.end()
 	switch r.Kind {
@@ -112,7 +115,7 @@ func (a *app) withRecord(ctx context.Context, r *journal.Record, onMove func(*mo
 }
 
 func (a *app) abortCommand() *cobra.Command {
-	return a.canDryRun(&cobra.Command{
+	return a.canMeasure(a.canDryRun(&cobra.Command{
 		Use:   "abort MOVE",
 		Short: "Give a move or a promotion up, if its commit point is not passed",
 		Args:  usageArgs(cobra.ExactArgs(1)),
@@ -137,5 +140,5 @@ func (a *app) abortCommand() *cobra.Command {
 			}
 			return a.printResumed(resumed{Move: record.Move, Was: was, State: state})
 		},
-	})
+	}))
 }

@@ -60,7 +60,7 @@ func Run(ctx context.Context, env Environment) int {
 	if err != nil && !a.started && !errors.Is(err, errUsage) {
 		err = fmt.Errorf("%w: %w", errUsage, err) // an unknown command, a flag that is missing
 	}
-	if closeErr := a.close(); err == nil {
+	if closeErr := a.closeAll(); err == nil {
 		err = closeErr
 	}
 	switch {
@@ -109,6 +109,9 @@ type app struct {
 	why        string
 	// allowChange is --allow-change, 0 when it was not given.
 	allowChange float64
+	// metricsListen is --metrics, and measuring what is served there.
+	metricsListen string
+	measuring     *measuring
 
 	started bool // a command's own work has begun
 	ended   bool // by the operator's interrupt, as it is meant to
@@ -243,7 +246,7 @@ func (a *app) publisher() *publish.Publisher {
 // engine moves buckets.
 func (a *app) engine(report func(move.Event)) *move.Engine {
 	return &move.Engine{Servers: a.shards, Map: a.publisher(), Tables: a.cfg.Tables,
-		Limits: a.cfg.MoveLimits(), Crash: &a.points, Report: report}
+		Limits: a.cfg.MoveLimits(), Crash: &a.points, Report: a.measured(report)}
 }
 
 // json says whether --output json was given.

@@ -18,14 +18,15 @@ import (
 
 func (a *app) shardCommand() *cobra.Command {
 	c := &cobra.Command{Use: "shard", Short: "Promote whole shards from datacenter to datacenter"}
-	c.AddCommand(a.shardPromote(), a.shardFinish(), a.shardList())
+	c.AddCommand(a.shardReplicate(), a.shardPromote(), a.shardFinish(), a.shardList())
 	return c
 }
 
 // promoter promotes replicas.
 func (a *app) promoter(report func(promote.Event)) *promote.Engine {
 	return &promote.Engine{Servers: a.shards, Map: a.publisher(), Replication: a.cfg.Replication.Database(),
-		Limits: a.cfg.PromotionLimits(), Crash: &a.points, Report: report}
+		Limits: a.cfg.PromotionLimits(), Hooks: a.cfg.PromotionHooks(), PastReadOnly: a.cfg.Promotion.PastReadOnly,
+		Crash: &a.points, Report: report}
 }
 
 // promoted is what a command on one promotion prints as JSON.
@@ -37,76 +38,17 @@ type promoted struct {
 	To         bucketmap.Datacenter `json:"to"`
 	DryRun     bool                 `json:"dry_run,omitempty"`
 	Statements []promote.Statement  `json:"statements,omitempty"`
-}
-
-func (a *app) shardPromote() *cobra.Command {
-	var to string
-	c := &cobra.Command{
-		Use:   "promote SHARD --to DATACENTER",
-		Short: "Make a shard's replica in a datacenter the primary, and the old primary its replica",
-		Long: `Make a shard's replica in a datacenter the primary, and the old primary its replica.
-
-The shard list must name the replica. Every check is made first; --dry-run stops
-after them and prints what would be executed. Going back is the same command
-with --to the other datacenter.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if to == "" {
-				return fmt.Errorf("%w: give --to DATACENTER", errUsage)
-			}
-			if err := a.open(); err != nil {
-				return err
-			}
-			return a.promote(cmd.Context(), promote.Plan{Shard: bucketmap.ShardName(args[0]), Target: bucketmap.Datacenter(to),
-				Who: a.env.Who, Why: a.why})
-		},
-	}
-	c.Flags().StringVar(&to, "to", "", "the target datacenter")
-	return a.canDryRun(c)
-}
-
-func (a *app) promote(ctx context.Context, plan promote.Plan) error {
-	progress := a.newProgress()
-	defer progress.end()
-	engine := a.promoter(progress.promotion)
-	results, err := engine.Preflight(ctx, plan)
-	if errors.Is(err, promote.ErrTarget) {
-		return fmt.Errorf("%w: %w", errRefused, err)
-	}
-	if err != nil {
-		return err
-	}
-	if err := a.refuseOn(results); err != nil {
-		return err
-	}
-	if a.dryRun {
-		snap, err := a.store.Load(ctx)
-		if err != nil {
-			return err
-		}
-		shard, _ := snap.Shard(plan.Shard)
-		statements, err := engine.Statements(ctx, plan)
-		if err != nil {
-			return err
-		}
-		return a.printPromoted(promoted{Shard: plan.Shard, From: shard.Datacenter, To: plan.Target, DryRun: true, Statements: statements})
-	}
-	p, err := engine.Start(ctx, plan)
-	if err != nil {
-		return err
-	}
-	err = engine.Run(ctx, p)
-	progress.end()
-	if err != nil {
-		return err
-	}
-	return a.printPromoted(promoted{Move: p.Record.Move, State: p.State(), Shard: p.Shard, From: p.Source, To: p.Target})
+	// Loss is what a failover may lose.
+	Loss  *promote.Loss `json:"loss,omitempty"`
+	Error string        `json:"error,omitempty"` // with --all
 }
 
 func (a *app) printPromoted(r promoted) error {
 	switch {
 	case a.json():
 		return a.printJSON(r)
+	case r.DryRun && r.Loss != nil:
+		a.printf("every check passed, nothing was changed\n")
 	case r.DryRun:
 		a.printf("would promote %s from %s to %s; every check passed, nothing was changed\n\n", r.Shard, r.From, r.To)
 		t := a.table("state", "server", "what would be executed")
@@ -114,6 +56,9 @@ func (a *app) printPromoted(r promoted) error {
 			t.AppendRow(table.Row{s.State, s.Server, s.Do})
 		}
 		t.Render()
+	case r.Loss != nil:
+		a.printf("%s: %s lives in %s; when the old primary in %s is back: migrator resume %s; if it never will be: migrator shard finish %s\n",
+			r.Move, r.Shard, r.To, r.From, r.Move, r.Shard)
 	case r.State == promote.Done:
 		a.printf("%s: %s lives in %s; migrator shard promote %s --to %s goes back\n", r.Move, r.Shard, r.To, r.Shard, r.From)
 	default:

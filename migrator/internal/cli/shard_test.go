@@ -167,6 +167,12 @@ func TestShardPromoteRefusesAndSaysWhatToDo(t *testing.T) {
 		{exitRefused, []string{"shard", "finish", "alpha"}},
 		{exitUsage, []string{"shard", "promote", "alpha"}},
 		{exitUsage, []string{"shard", "promote", "--to", "cloud"}},
+		{exitUsage, []string{"shard", "promote", "alpha", "--all", "--to", "cloud"}},
+		{exitUsage, []string{"shard", "promote", "alpha", "--parallel", "2", "--to", "cloud"}},
+		{exitUsage, []string{"shard", "promote", "--all", "--parallel", "17", "--to", "cloud"}},
+		{exitUsage, []string{"shard", "promote", "--all", "--lost", "--to", "cloud"}},
+		{exitUsage, []string{"shard", "promote", "alpha", "--yes", "alpha", "--to", "cloud"}},
+		{exitRefused, []string{"shard", "promote", "alpha", "--lost", "--yes", "alpha", "--to", "cloud"}},
 	} {
 		if code, _, errOut := w.run(c.args...); code != c.code {
 			t.Errorf("%v: exit %d, want %d: %s", c.args, code, c.code, errOut)

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -251,11 +249,12 @@ func (a *app) confirm(cmd *cobra.Command, id bucketmap.MoveID, yes string) error
 		return fmt.Errorf("%w: nothing was changed: there is nobody to ask; give --yes %s", errRefused, id)
 	}
 	a.printf("type the move's id, %s, to write these rows: ", id)
-	// An id is bounded; who types more has typed something else.
-	const typedMax = 256
-	typed, err := bufio.NewReaderSize(in, typedMax).ReadSlice('\n')
-	if strings.TrimSpace(string(typed)) != string(id) {
-		return fmt.Errorf("%w: nothing was changed: %q is not the move's id (%w)", errRefused, strings.TrimSpace(string(typed)), errors.Join(err, errRefused))
+	typed, err := typed(cmd.Context(), in)
+	if err != nil {
+		return fmt.Errorf("%w: nothing was changed: %w", errRefused, err)
+	}
+	if typed != string(id) {
+		return fmt.Errorf("%w: nothing was changed: %q is not the move's id", errRefused, typed)
 	}
 	return nil
 }

@@ -37,15 +37,22 @@ type Config struct {
 	// Weights is the path of a file with the users per bucket, as ranges:
 	// {"0-99": 200, "100": 150}. Empty: every bucket counts as one.
 	Weights string `yaml:"weights"`
-	Move    Limits `yaml:"move"`
-	Log     Log    `yaml:"log"`
+	// Promotion is what promotions of whole shards have beside Move's limits.
+	Promotion Promotion `yaml:"promotion"`
+	Move      Limits    `yaml:"move"`
+	Log       Log       `yaml:"log"`
+	// MetricsListen is where commands that move buckets serve Prometheus metrics
+	// while they run, host:port; without a host on loopback. Empty: nowhere.
+	MetricsListen string `yaml:"metrics_listen"`
 }
 
 // Account is a database account.
 type Account struct {
+	// User is the account's name.
 	User string `yaml:"user"`
-	// Password, or PasswordFile, the path of a file whose first line it is.
-	Password     string `yaml:"password"`
+	// Password is its password, unless there is a password_file.
+	Password string `yaml:"password"`
+	// PasswordFile is the path of a file whose first line is the password.
 	PasswordFile string `yaml:"password_file"`
 }
 
@@ -61,26 +68,29 @@ type Limits struct {
 	BackoffMax  time.Duration `yaml:"backoff_max"`
 	CatchUp     time.Duration `yaml:"catch_up"`
 	ChunkTime   time.Duration `yaml:"chunk_time"`
-	Hold        time.Duration `yaml:"hold_max"`
-	Ack         time.Duration `yaml:"ack_max"`
+	Parallel    int           `yaml:"copy_parallel"` // how many chunks of the copy are written at once
+	Hold        time.Duration `yaml:"hold_max"`      // how long the proxies may hold the requests of the buckets
+	Ack         time.Duration `yaml:"ack_max"`       // how long the proxies may take to acknowledge a hold
 	Throttle    Throttle      `yaml:"throttle"`
+
+	TransactionMax config.Bytes `yaml:"transaction_max"`
 }
 
 // Log is how the migrator logs, to standard error.
 type Log struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"`
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // text or json
 }
 
 // Default returns the configuration with every default.
 func Default() Config {
 	l := move.DefaultLimits()
 	return Config{
-		Map: Map{Store: StoreFile, MaxChange: DefaultMaxChange},
+		Map: Map{Store: StoreFile, MaxChange: DefaultMaxChange}, Promotion: defaultPromotion(),
 		Move: Limits{FreezeLock: l.FreezeLock, Freeze: l.Freeze, FreezeTries: l.FreezeTries,
 			GateAge: l.GateAge, GateKnock: l.GateKnock, GateWait: l.GateWait,
-			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime,
-			Hold: l.Hold.Until, Ack: l.Hold.Ack, Throttle: defaultThrottle(l.Throttle)},
+			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime, Parallel: l.CopyParallel,
+			Hold: l.Hold.Until, Ack: l.Hold.Ack, Throttle: defaultThrottle(l.Throttle), TransactionMax: config.Bytes(l.TransactionMax)},
 		Log: Log{Level: "info", Format: "text"},
 	}
 }
@@ -98,6 +108,7 @@ func Load(path string) (*Config, error) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
+	c.Promotion.resolve(dir, c.Move.Freeze)
 	for _, a := range []*Account{&c.Account, &c.Application, &c.Replication} {
 		if err := a.readPassword(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -148,9 +159,15 @@ func (c *Config) Validate() error {
 	p.Lasting("move.backoff_max", m.BackoffMax, m.Backoff, time.Hour)
 	p.Lasting("move.catch_up", m.CatchUp, time.Millisecond, time.Minute)
 	p.Lasting("move.chunk_time", m.ChunkTime, time.Millisecond, time.Minute)
+	p.Between("move.copy_parallel", int64(m.Parallel), 1, move.CopyParallelMax)
 	p.Lasting("move.hold_max", m.Hold, 10*time.Millisecond, time.Minute)
 	p.Lasting("move.ack_max", m.Ack, 10*time.Millisecond, time.Minute)
+	p.Sized("move.transaction_max", m.TransactionMax, config.MiB, 64*config.GiB)
+	if c.MetricsListen != "" {
+		p.Address("metrics_listen", c.MetricsListen)
+	}
 	m.Throttle.validate(&p)
+	c.Promotion.validate(&p, m.Freeze)
 	return p.Err()
 }
 
@@ -160,8 +177,10 @@ func (c *Config) MoveLimits() move.Limits {
 	m := c.Move
 	l.FreezeLock, l.Freeze, l.FreezeTries = m.FreezeLock, m.Freeze, m.FreezeTries
 	l.GateAge, l.GateKnock, l.GateWait = m.GateAge, m.GateKnock, m.GateWait
-	l.Backoff, l.BackoffMax, l.CatchUp, l.ChunkTime = m.Backoff, m.BackoffMax, m.CatchUp, m.ChunkTime
+	l.Backoff, l.BackoffMax, l.CatchUp = m.Backoff, m.BackoffMax, m.CatchUp
+	l.ChunkTime, l.CopyParallel = m.ChunkTime, m.Parallel
 	l.Hold.Until, l.Hold.Ack = m.Hold, m.Ack
+	l.TransactionMax = int(m.TransactionMax)
 	l.Throttle = m.Throttle.limits()
 	return l
 }

@@ -72,15 +72,16 @@ type Push struct {
 
 // Access is how an admin server is talked to.
 type Access struct {
+	// TokenFile is the path of a file whose first line is the token.
 	TokenFile string `yaml:"token_file"`
 	TLS       TLS    `yaml:"tls"`
 }
 
 // TLS names files in PEM.
 type TLS struct {
-	CA         string `yaml:"ca"`   // authorities; empty: the system's
-	Cert       string `yaml:"cert"` // the client's own certificate; both or neither
-	Key        string `yaml:"key"`
+	CA         string `yaml:"ca"`          // authorities; empty: the system's
+	Cert       string `yaml:"cert"`        // the client's own certificate; with key or not at all
+	Key        string `yaml:"key"`         // that certificate's key
 	ServerName string `yaml:"server_name"` // the name in the server's certificate; empty: the address's host
 }
 

@@ -18,10 +18,10 @@ type Throttle struct {
 	// Replicas are the addresses, host:port, of the replicas that are looked at.
 	// The migrator's account must be on them.
 	Replicas Addresses `yaml:"replicas"`
-	// ThreadsRunning and History bound Threads_running and the InnoDB history
-	// list at both ends of a move.
+	// ThreadsRunning bounds Threads_running at both ends of a move.
 	ThreadsRunning int `yaml:"threads_running_max"`
-	History        int `yaml:"history_max"`
+	// History bounds the InnoDB history list at both ends of a move.
+	History int `yaml:"history_max"`
 	// Rows bounds the rows copied or purged in a second.
 	Rows int `yaml:"rows_per_second"`
 }

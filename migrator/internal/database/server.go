@@ -32,8 +32,9 @@ type Server struct {
 const (
 	// connectTimeout bounds a connection attempt.
 	connectTimeout = 5 * time.Second
-	// connectionsMax: a move needs four at once (copy, tail, fence, checks);
-	// twice that leaves room for a batch of commands in one process.
+	// connectionsMax: a move needs four at once (copy, tail, fence, checks), and
+	// while it copies one for each loader instead, four at most; twice that
+	// leaves room for a batch of commands in one process.
 	connectionsMax = 8
 	// lockWaitSeconds bounds waiting for row locks where no shorter bound is
 	// given with the statement.

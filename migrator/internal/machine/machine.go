@@ -40,6 +40,14 @@ type Event[S ~string] struct {
 	RowsTotal int64 `json:"rows_total,omitempty"`
 	// Behind is how many transactions are still to come over.
 	Behind uint64 `json:"behind_transactions,omitempty"`
+	// Lag is how old the oldest change is that is known and has not come over, and
+	// Applied how many row changes have. Measured is true when Behind and Lag were
+	// looked at for this event, 0 included.
+	Lag      time.Duration `json:"-"`
+	Applied  int64         `json:"-"`
+	Measured bool          `json:"-"`
+	// Stall is how long the buckets could not be written, 0 when they could.
+	Stall time.Duration `json:"-"`
 	// Entered is true when State has just been entered.
 	Entered bool `json:"entered"`
 }

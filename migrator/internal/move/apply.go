@@ -150,16 +150,23 @@ func own(ctx context.Context, tx *sql.Tx, move bucketmap.MoveID, leg int, token 
 
 // inBuckets gives a test of whether a row belongs to the move.
 func inBuckets(buckets Buckets, tables []*database.Table) func(*database.Table, binlog.Row) bool {
-	member := make(map[bucketmap.BucketID]struct{}, len(buckets))
-	for _, b := range buckets {
-		member[b] = struct{}{}
-	}
+	mine := inBucket(buckets)
 	columns := map[*database.Table]int{}
 	for _, t := range tables {
 		columns[t] = t.Index(t.Column())
 	}
-	return func(t *database.Table, row binlog.Row) bool {
-		b, ok := bucketOf(t, row[columns[t]])
+	return func(t *database.Table, row binlog.Row) bool { return mine(t, row[columns[t]]) }
+}
+
+// inBucket gives a test of whether a row belongs to the move, by the value of
+// the deciding column.
+func inBucket(buckets Buckets) func(t *database.Table, deciding any) bool {
+	member := make(map[bucketmap.BucketID]struct{}, len(buckets))
+	for _, b := range buckets {
+		member[b] = struct{}{}
+	}
+	return func(t *database.Table, deciding any) bool {
+		b, ok := bucketOf(t, deciding)
 		if !ok {
 			return false
 		}

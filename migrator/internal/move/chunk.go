@@ -21,18 +21,24 @@ const (
 	chunkMin   = 50
 	chunkMax   = 20_000
 	// chunkBytes ends a chunk of wide rows early: what is read is in memory,
-	// of three chunks at once: one being read, one waiting, one being written.
+	// of CopyParallelMax + spareChunks chunks at once at most: 56 MiB.
 	chunkBytes = 8 << 20
 )
 
-// nextChunk halves or doubles the size when a full chunk took much more or
-// less than wanted.
-func nextChunk(size, copied int, took, want time.Duration) int {
+// nextChunk is the size after a chunk that was read with a size of its own,
+// which may be an older one than is in force: half of that when it took much more
+// than wanted; twice or, where it took next to nothing, four times as much when
+// it was full and took much less.
+func nextChunk(size, had, copied int, took, want time.Duration) int {
 	switch {
 	case took > want*3/2:
-		return max(chunkMin, size/2)
-	case took < want*2/3 && copied >= size:
-		return min(chunkMax, size*2)
+		return min(size, max(chunkMin, had/2))
+	case copied < had:
+		return size
+	case took < want/8:
+		return max(size, min(chunkMax, had*4))
+	case took < want*2/3:
+		return max(size, min(chunkMax, had*2))
 	default:
 		return size
 	}
@@ -48,11 +54,13 @@ type cursor struct {
 
 // chunk is some rows on their way.
 type chunk struct {
-	table *database.Table
-	rows  int
-	text  []byte // as LOAD DATA takes it
-	next  cursor // once it is written
-	read  time.Duration
+	number int // 0 for the first of a run
+	table  *database.Table
+	size   int // in rows, as it was asked for
+	rows   int
+	text   []byte // as LOAD DATA takes it
+	next   cursor // once it is written
+	read   time.Duration
 }
 
 // route is how the copy goes through a table.
@@ -70,6 +78,12 @@ type route struct {
 	ordered bool   // by bucket, then primary key
 	head    string // SELECT … FROM …
 	order   string
+	// Where the selected values have the primary key and the bucket. The written
+	// columns come first; what of these is no written column comes after them.
+	columns  int
+	keyAt    []int
+	bucketAt int
+	text     []byte // room for the next chunk's, of one that is written; may be nil
 }
 
 // routeOf chooses the route by the source's indexes.
@@ -82,21 +96,28 @@ func routeOf(ctx context.Context, from *database.Server, t *database.Table, buck
 		}
 		p.index, p.ordered = index, ordered
 	}
-	names := make([]string, 0, len(t.Columns)+len(t.Primary)+1)
+	var names []string
+	at := func(column int) int {
+		name := t.Columns[column].Read()
+		if i := slices.Index(names, name); i >= 0 {
+			return i
+		}
+		names = append(names, name)
+		return len(names) - 1
+	}
 	for _, i := range t.Written() {
-		names = append(names, t.Columns[i].Read())
+		at(i)
 	}
 	var order []string
 	if p.ordered {
 		order = append(order, fence.Quote(t.BucketColumn))
+		p.bucketAt = at(t.Index(t.BucketColumn))
 	}
 	for _, i := range t.Primary {
-		names = append(names, t.Columns[i].Read())
+		p.keyAt = append(p.keyAt, at(i))
 		order = append(order, fence.Quote(t.Columns[i].Name))
 	}
-	if p.ordered {
-		names = append(names, fence.Quote(t.BucketColumn))
-	}
+	p.columns = len(names)
 	p.head = "SELECT " + strings.Join(names, ",") + " FROM " + fence.Quote(t.Name) + " FORCE INDEX (" + fence.Quote(p.index) + ") WHERE "
 	p.order = " ORDER BY " + strings.Join(order, ",") + " LIMIT "
 	return p, nil
@@ -199,14 +220,11 @@ func (p *route) read(ctx context.Context, from *database.Server, at cursor, size
 		return nil, err
 	}
 	defer rows.Close()
-	c := &chunk{table: p.table, next: at}
-	written, primary := len(p.table.Written()), len(p.table.Primary)
-	columns := written + primary
-	if p.ordered {
-		columns++
-	}
-	values := make([]sql.RawBytes, columns)
-	scan := make([]any, columns)
+	c := &chunk{table: p.table, size: size, next: at, text: p.text}
+	p.text = nil // it is the chunk's now
+	written := len(p.table.Written())
+	values := make([]sql.RawBytes, p.columns)
+	scan := make([]any, p.columns)
 	for i := range values {
 		scan[i] = &values[i]
 	}
@@ -224,7 +242,7 @@ func (p *route) read(ctx context.Context, from *database.Server, at cursor, size
 		c.text = append(c.text, rowEnd)
 		c.rows++
 		if more = c.rows == size || len(c.text) >= chunkBytes; more {
-			if err := p.moveTo(&c.next, values[written:]); err != nil {
+			if err := p.moveTo(&c.next, values); err != nil {
 				return nil, err
 			}
 		}
@@ -240,17 +258,16 @@ func (p *route) read(ctx context.Context, from *database.Server, at cursor, size
 	return c, nil
 }
 
-// moveTo sets the cursor after a row, of which the primary key and, where the
-// route goes by it, the bucket are given.
+// moveTo sets the cursor after a row.
 func (p *route) moveTo(at *cursor, values []sql.RawBytes) error {
 	at.After = nil
-	for _, v := range values[:len(p.table.Primary)] {
-		at.After = append(at.After, append([]byte{}, v...))
+	for _, i := range p.keyAt {
+		at.After = append(at.After, append([]byte{}, values[i]...))
 	}
 	if !p.ordered {
 		return nil
 	}
-	text := values[len(p.table.Primary)]
+	text := values[p.bucketAt]
 	bucket, err := strconv.ParseUint(string(text), 10, 32)
 	if err != nil {
 		return fmt.Errorf("the bucket %q of a row: %w", text, err)

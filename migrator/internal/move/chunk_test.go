@@ -31,13 +31,33 @@ func TestAChunkIsSizedByTheTimeThatTheOneBeforeTook(t *testing.T) {
 		{1000, 1000, 10 * time.Millisecond, 2000},
 		{1000, 1000, 50 * time.Millisecond, 1000},
 		{1000, 1000, 100 * time.Millisecond, 500},
-		{1000, 10, 10 * time.Millisecond, 1000}, // the end of a segment says nothing
-		{1000, 10, 100 * time.Millisecond, 500}, // but a slow one does
+		{1000, 10, 10 * time.Millisecond, 1000},  // the end of a segment says nothing
+		{1000, 10, 100 * time.Millisecond, 500},  // but a slow one does
+		{1000, 1000, 5 * time.Millisecond, 4000}, // next to nothing
 		{chunkMin, chunkMin, time.Second, chunkMin},
 		{chunkMax, chunkMax, 0, chunkMax},
 	} {
-		if next := nextChunk(c.size, c.copied, c.took, want); next != c.next {
+		if next := nextChunk(c.size, c.size, c.copied, c.took, want); next != c.next {
 			t.Errorf("%d rows of %d in %s: next %d, want %d", c.copied, c.size, c.took, next, c.next)
+		}
+	}
+}
+
+func TestAChunkThatWasReadBeforeTheSizeChangedDoesNotUndoTheChange(t *testing.T) {
+	const want = 50 * time.Millisecond
+	for _, c := range []struct {
+		size, had int
+		took      time.Duration
+		next      int
+	}{
+		{4000, 1000, 20 * time.Millisecond, 4000},
+		{4000, 1000, want, 4000},
+		{500, 4000, 100 * time.Millisecond, 500},
+		{4000, 1000, 100 * time.Millisecond, 500}, // too slow, and was smaller still
+		{500, 4000, 20 * time.Millisecond, 8000},
+	} {
+		if next := nextChunk(c.size, c.had, c.had, c.took, want); next != c.next {
+			t.Errorf("%d rows in %s when the size is %d: next %d, want %d", c.had, c.took, c.size, next, c.next)
 		}
 	}
 }

@@ -8,10 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
@@ -33,7 +29,8 @@ import (
 // as the copy takes. A global lock to note the position is not needed either.
 //
 // The cursor is saved in the transaction that writes the chunk, under the run's
-// token. What has been read and not written is read again by the next run.
+// token (copier.go). What has been read and not written is read again by the
+// next run.
 
 // copying claims the buckets at both ends, notes the position and copies all
 // rows. It may be entered again after a death at any place in it.
@@ -55,117 +52,6 @@ func (r *run) copying(ctx context.Context) (State, error) {
 		return "", err
 	}
 	return Tailing, nil
-}
-
-// copyFrom reads chunks and writes them, the next while the one before it is
-// on its way.
-func (r *run) copyFrom(ctx context.Context, pace *throttle.Throttle, at cursor) error {
-	name, err := machine.NewID("copy")
-	if err != nil {
-		return err
-	}
-	loader, err := newLoader(ctx, r.to, string(name))
-	if err != nil {
-		return err
-	}
-	defer loader.close()
-	reading, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var group errgroup.Group
-	chunks := make(chan *chunk, 1)
-	var size atomic.Int64
-	size.Store(chunkFirst)
-	group.Go(func() error {
-		defer close(chunks)
-		return r.readChunks(reading, at, &size, chunks)
-	})
-	if err = r.writeChunks(ctx, pace, loader, &size, chunks); err != nil {
-		cancel()
-		_ = group.Wait() // it ends because of err
-		return err
-	}
-	return group.Wait()
-}
-
-// writeChunks writes chunks until there are no more, and sizes the next ones.
-func (r *run) writeChunks(ctx context.Context, pace *throttle.Throttle, loader *loader, size *atomic.Int64, chunks <-chan *chunk) error {
-	for c := range chunks {
-		if err := pace.Wait(ctx, c.rows); err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := r.writeChunk(ctx, loader, c); err != nil {
-			return fmt.Errorf("write rows of %s to %s: %w", c.table.Name, r.to.Name(), err)
-		}
-		n := int(size.Load())
-		size.Store(int64(nextChunk(n, c.rows, max(c.read, time.Since(began)), r.Limits.ChunkTime)))
-		r.report(Event{Move: r.move.Record.Move, State: Copying, Rows: c.next.Rows})
-	}
-	return nil
-}
-
-// readChunks reads from the cursor to the end of the last table.
-func (r *run) readChunks(ctx context.Context, at cursor, size *atomic.Int64, chunks chan<- *chunk) error {
-	var on *route
-	for at.Table < len(r.tables) {
-		t := r.tables[at.Table]
-		var err error
-		if on == nil || on.table != t {
-			if on, err = routeOf(ctx, r.from, t, r.move.Buckets); err != nil {
-				return err
-			}
-		}
-		c, err := on.read(ctx, r.from, at, int(size.Load()))
-		if err != nil {
-			return fmt.Errorf("read rows of %s from %s: %w", t.Name, r.from.Name(), err)
-		}
-		at = c.next
-		select {
-		case chunks <- c:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// writeChunk writes a chunk and the cursor after it in one transaction.
-func (r *run) writeChunk(ctx context.Context, l *loader, c *chunk) error {
-	progress, err := json.Marshal(c.next)
-	if err != nil {
-		return err
-	}
-	r.crash("before_chunk", Copying)
-	err = r.patiently(ctx, func() error {
-		if c.rows != 0 && l.can(c.table) {
-			err := r.inChunk(ctx, string(progress), func(tx *sql.Tx) error { return l.load(ctx, tx, c.table, c.text, c.rows) })
-			if err == nil || !l.otherwise(c.table, err) {
-				return err
-			}
-		}
-		rows, err := rowsOf(c.table, c.text)
-		if err != nil {
-			return err
-		}
-		return r.inChunk(ctx, string(progress), func(tx *sql.Tx) error {
-			w := writer{tx: tx, buckets: r.move.Buckets}
-			return w.put(ctx, c.table, rows)
-		})
-	})
-	if err == nil {
-		r.crash("after_chunk", Copying)
-	}
-	return err
-}
-
-// inChunk runs write in a transaction that saves the cursor.
-func (r *run) inChunk(ctx context.Context, progress string, write func(tx *sql.Tx) error) error {
-	return database.InTx(ctx, r.to.DB, func(tx *sql.Tx) error {
-		if err := own(ctx, tx, r.move.Record.Move, r.move.Leg, r.token, "", progress); err != nil {
-			return err
-		}
-		return write(tx)
-	})
 }
 
 // claim puts this run's token on the buckets' rows at the source, where they
@@ -225,8 +111,12 @@ func (r *run) lockBound() string {
 
 // patiently repeats what failed for want of a lock, and says that it waits.
 func (r *run) patiently(ctx context.Context, f func() error) error {
+	return r.patientlyTelling(ctx, r.report, f)
+}
+
+func (r *run) patientlyTelling(ctx context.Context, tell func(Event), f func() error) error {
 	return machine.Patiently(ctx, r.Limits.Backoff, r.Limits.BackoffMax, database.TimedOut, func(try int) {
-		r.report(Event{Move: r.move.Record.Move, State: r.move.State(),
+		tell(Event{Move: r.move.Record.Move, State: r.move.State(),
 			Note: fmt.Sprintf("waiting, try %d: an open transaction has the buckets' rows", try)})
 	}, f)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
@@ -40,10 +41,18 @@ type Limits struct {
 	GateWait time.Duration
 	// Backoff is the first pause between two tries; it doubles, to BackoffMax.
 	Backoff, BackoffMax time.Duration
-	// CatchUp is how near the tail must be to the source's end to go on.
+	// CatchUp is how near the tail must be to the source's end to go on, besides
+	// the round trips that it cannot do without: one to the source and two to the
+	// target, as they are measured when the tail starts.
 	CatchUp time.Duration
+	// TransactionMax bounds, in bytes, what one transaction of the source may
+	// change of the buckets: it is in memory until it is applied. Other buckets'
+	// rows do not count.
+	TransactionMax int
 	// ChunkTime is what a chunk of the copy is sized to take.
 	ChunkTime time.Duration
+	// CopyParallel is how many chunks are written at once, 1 to CopyParallelMax.
+	CopyParallel int
 	// Throttle says when copying and purging wait.
 	Throttle ThrottleLimits
 	// Hold are the bounds of a hold.
@@ -54,18 +63,21 @@ type Limits struct {
 // milliseconds apart.
 func DefaultLimits() Limits {
 	return Limits{
-		FreezeLock:  15 * time.Millisecond,
-		Freeze:      1 * time.Second,
-		FreezeTries: 100,
-		GateAge:     1 * time.Second,
-		GateKnock:   10 * time.Second,
-		GateWait:    1 * time.Hour,
-		Backoff:     20 * time.Millisecond,
-		BackoffMax:  2 * time.Second,
-		CatchUp:     30 * time.Millisecond,
-		ChunkTime:   50 * time.Millisecond,
-		Throttle:    ThrottleLimits{LagMax: 10 * time.Second, ThreadsRunningMax: 200},
-		Hold:        publish.DefaultHoldLimits(),
+		FreezeLock:   15 * time.Millisecond,
+		Freeze:       1 * time.Second,
+		FreezeTries:  100,
+		GateAge:      1 * time.Second,
+		GateKnock:    10 * time.Second,
+		GateWait:     1 * time.Hour,
+		Backoff:      20 * time.Millisecond,
+		BackoffMax:   2 * time.Second,
+		CatchUp:      30 * time.Millisecond,
+		ChunkTime:    50 * time.Millisecond,
+		CopyParallel: 2,
+
+		TransactionMax: binlog.TransactionMax,
+		Throttle:       ThrottleLimits{LagMax: 10 * time.Second, ThreadsRunningMax: 200},
+		Hold:           publish.DefaultHoldLimits(),
 	}
 }
 

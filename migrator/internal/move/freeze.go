@@ -5,10 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -55,20 +53,16 @@ func (r *run) cross(ctx context.Context, c *crossing) (why string, frozen bool, 
 	defer cancel()
 	at, err := r.freeze(ctx, c)
 	if err != nil {
-		if database.TimedOut(err) {
+		if notFree(err) {
 			return "an open transaction has the buckets' rows", false, nil
 		}
 		return "", false, err
 	}
 	c.lap("freeze")
 	tail.letGo(at)
-	all, err := r.catchUp(budget, c, at)
+	all, err := r.compareAndCommit(budget, c, at)
 	if err == nil && !all {
 		return tooManyTouched, true, nil
-	}
-	if err == nil {
-		err = r.commitPoint(ctx, c, c.position)
-		c.lap("commit")
 	}
 	if err != nil && budget.Err() != nil && ctx.Err() == nil && !errors.Is(err, database.ErrOutcomeUnknown) {
 		return fmt.Sprintf("not done within %s", r.Limits.Freeze), true, nil
@@ -76,72 +70,32 @@ func (r *run) cross(ctx context.Context, c *crossing) (why string, frozen bool, 
 	return "", false, err
 }
 
-// catchUp waits until the tail has applied the freeze, and compares what changed
-// since the last comparison. all is false when that is too much.
-func (r *run) catchUp(ctx context.Context, c *crossing, frozen database.Position) (all bool, err error) {
+// compareAndCommit waits until the tail has applied the freeze, and passes the
+// commit point if the rows that changed since the last comparison are equal. all
+// is false when they are too many.
+//
+// Where the commit point says that rows differ they are looked at one by one,
+// which names them. Should it find them equal, they are.
+func (r *run) compareAndCommit(ctx context.Context, c *crossing, frozen database.Position) (all bool, err error) {
 	err = r.tail.reach(ctx, frozen)
 	c.lap("catch up")
 	if err != nil {
 		return false, err
 	}
-	all, err = r.verifyLast(ctx, c)
+	if all, err = r.targetsWord(ctx, c); err == nil && !all {
+		all, err = r.verifyLast(ctx, c)
+	}
 	c.lap("verify")
+	if err != nil || !all {
+		return all, err
+	}
+	if err = r.commitPoint(ctx, c); errors.Is(err, errRowsDiffer) {
+		if all, err = r.verifyLast(ctx, c); err == nil && all {
+			err = r.commitPoint(ctx, c)
+		}
+	}
+	c.lap("commit")
 	return all, err
-}
-
-// freezeKnocks is how often the freeze waits for the rows before the hold is
-// given up, and between two of them users write for as long as they waited. With
-// the defaults that is 3 × 15 ms of waiting and 2 × 15 ms between.
-const freezeKnocks = 3
-
-// freeze changes active to frozen and returns the position of that change.
-//
-// It waits for open transactions that have written to the buckets, and while it
-// waits new writers queue behind it. So the first try does not wait at all, and
-// the others no longer than Limits.FreezeLock each.
-func (r *run) freeze(ctx context.Context, c *crossing) (database.Position, error) {
-	r.crash("before_freeze", Freezing)
-	c.began = time.Now()
-	own, err := c.source.runAtOnce(ctx, transitionScript(r.move.Buckets, fence.Active, fence.Frozen, r.token))
-	for i := range freezeKnocks {
-		if err == nil || !database.TimedOut(err) {
-			break
-		}
-		if i != 0 {
-			if err := machine.Pause(ctx, r.Limits.FreezeLock); err != nil {
-				return nil, err
-			}
-		}
-		c.began = time.Now()
-		own, err = r.freezeWithin(ctx, c.source)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("freeze on %s: %w", r.from.Name(), err)
-	}
-	r.crash("after_freeze", Freezing)
-	position := database.Position{}
-	position.Advance(own)
-	return position, nil
-}
-
-// freezeWithin is the freeze that waits for the rows, for Limits.FreezeLock at
-// most. That bound is on one statement, so it cannot be in a script, and must
-// not be on the commit.
-func (r *run) freezeWithin(ctx context.Context, s *session) (database.GTID, error) {
-	// Not interrupted: what was sent is answered within the bound.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scriptMax)
-	defer cancel()
-	tx, err := s.conn.BeginTx(ctx, nil)
-	if err != nil {
-		return database.GTID{}, fmt.Errorf("begin: %w", err)
-	}
-	// After the commit below it finds nothing to roll back.
-	defer func() { _ = tx.Rollback() }()
-	if err := fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-		Buckets: r.move.Buckets, From: fence.Active, FromToken: r.token, To: fence.Frozen, ToToken: r.token}); err != nil {
-		return database.GTID{}, err
-	}
-	return s.sendOn(ctx, tx, "COMMIT;\n", nil)
 }
 
 // thaw makes frozen buckets active again and steps back.

@@ -40,22 +40,23 @@ func appendField(dst, text []byte) []byte {
 	if text == nil {
 		return append(dst, escape, fieldNull)
 	}
-	for {
-		i := bytes.IndexAny(text, "\t\n\\")
-		if i < 0 {
-			return append(dst, text...)
-		}
-		dst = append(append(dst, text[:i]...), escape)
-		switch text[i] {
+	begin := 0
+	for i, c := range text {
+		var word byte
+		switch c {
 		case fieldEnd:
-			dst = append(dst, 't')
+			word = 't'
 		case rowEnd:
-			dst = append(dst, 'n')
+			word = 'n'
+		case escape:
+			word = escape
 		default:
-			dst = append(dst, escape)
+			continue
 		}
-		text = text[i+1:]
+		dst = append(append(dst, text[begin:i]...), escape, word)
+		begin = i + 1
 	}
+	return append(dst, text[begin:]...)
 }
 
 // errField is returned for a text that appendField does not write.

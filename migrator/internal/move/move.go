@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/journal"
@@ -28,6 +29,11 @@ type Detail struct {
 	Leg int `json:"leg"`
 	// Purged is set once a move that is done has removed what it left behind.
 	Purged bool `json:"purged,omitempty"`
+	// Copied is how many rows the copy brought; nil until it is over.
+	Copied *int64 `json:"copied,omitempty"`
+	// Stall is for how long the buckets could not be written at the last change of
+	// home, in nanoseconds.
+	Stall time.Duration `json:"stall,omitempty"`
 }
 
 // From returns the shard that the current leg starts from.

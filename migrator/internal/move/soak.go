@@ -22,7 +22,7 @@ const soakReport = 1 * time.Second
 // new home's binlog, as long as that server keeps it. Each start takes the move
 // over, so that a soak which was thought dead cannot write old rows over new.
 //
-// It reports once in soakReport: Behind is the lag in transactions.
+// It reports once in soakReport: Behind is the lag in transactions, Lag in time.
 func (e *Engine) Soak(ctx context.Context, m *Move) error {
 	return e.takeOver(ctx, m, func(r *run) error {
 		if m.State() != Soaking {
@@ -31,10 +31,13 @@ func (e *Engine) Soak(ctx context.Context, m *Move) error {
 		if err := r.reverse(ctx); err != nil {
 			return r.failed(err, "")
 		}
+		// Who looks at a soak alone knows what the change of home cost.
+		r.report(Event{Move: r.move.Record.Move, State: Soaking, Stall: m.Stall})
 		for ctx.Err() == nil {
 			end, err := r.from.BinlogPosition(ctx)
 			if err == nil {
-				r.report(Event{Move: r.move.Record.Move, State: Soaking, Rows: r.tail.appliedRows(), Behind: r.tail.position().Lag(end)})
+				r.report(Event{Move: r.move.Record.Move, State: Soaking, Rows: r.tail.appliedRows(),
+					Behind: r.tail.position().Lag(end), Measured: true})
 				err = r.tailReach(ctx, end)
 			}
 			if err == nil {

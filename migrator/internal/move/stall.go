@@ -7,21 +7,23 @@ package move
 //	freeze     s + commit       one script: lock, change, commit, its position
 //	catch up   t + commit       one script: the tail's last rows, read back, and the
 //	                            position; nothing when the tail has no rows
-//	verify     s                what was read back, all tables at once; max(s, t)
-//	                            when the tail had no rows
-//	commit     s + commit       one script, with the reverse tail's position
+//	verify     nothing          t when the tail had no rows: the target's checksums;
+//	                            max(s, t) when too much changed for the next
+//	commit     s + commit       one script: the same rows' checksums at the source,
+//	                            the change, and the reverse tail's position
 //	activate   t + commit       one script
-//	publish    the store's      the map; proxies and applications wake up
+//	publish    the store's      the map, staged before; proxies and applications
+//	                            wake up
 //
 // A migrator is near one of the two, so that is two long round trips and some
-// five commits at most; three long ones from beside the target.
+// five commits, from wherever it stands.
 //
 // What need not be in it is not: connections are there and their ids are known
-// before the freeze, and so are the epochs; what changed since the verification
-// was compared before the hold, but for the last rows; the journal is written
-// beside the activation, since the commit point itself says that the move is
-// switching; the tail has no batch under way when the freeze comes
-// (stall_tail.go); its connection is closed after the map is published.
+// before the freeze, and so are the epochs; the new map is staged; what changed
+// since the verification was compared before the hold, but for the last rows; the
+// journal is written beside the activation, since the commit point itself says
+// that the move is switching; the tail has no batch under way when the freeze
+// comes (stall_tail.go); its connection is closed after the map is published.
 //
 // Rejected: passing the commit point without a word of the target since the
 // freeze, when the tail had nothing to write. Where the target has died, the
@@ -42,6 +44,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/publish"
 	"drover/shardlib/fence"
 )
 
@@ -53,12 +56,15 @@ const finishMax = 30 * time.Second
 // how long its parts took.
 type crossing struct {
 	source, target *session
-	rows           []fence.Row // at the target, with the epochs that will be published
+	home           *publish.PreparedHome
 	// position is of the target, after what the tail has written there: the
 	// reverse tail begins there.
 	position database.Position
-	began    time.Time
-	parts    []part
+	// checks are what the target has of the last rows, for the commit point to
+	// compare with.
+	checks []check
+	began  time.Time
+	parts  []part
 }
 
 type part struct {
@@ -66,7 +72,8 @@ type part struct {
 	took time.Duration
 }
 
-// prepare opens what the stall needs at both ends.
+// prepare opens what the stall needs at both ends, and stages the map that ends
+// it. The hold is in force, so that no version need come between.
 func (r *run) prepare(ctx context.Context) (*crossing, error) {
 	c := &crossing{}
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -75,7 +82,11 @@ func (r *run) prepare(ctx context.Context) (*crossing, error) {
 		if c.target, err = openSession(groupCtx, r.to); err != nil {
 			return err
 		}
-		c.rows, err = fence.Rows(groupCtx, c.target.conn, r.move.Buckets)
+		rows, err := fence.Rows(groupCtx, c.target.conn, r.move.Buckets)
+		if err != nil {
+			return err
+		}
+		c.home, err = r.Map.PrepareHome(groupCtx, r.move.Record.Move, r.newHome(rows))
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -91,6 +102,7 @@ func (c *crossing) close() {
 			s.close()
 		}
 	}
+	c.home.Discard() // what was not published
 }
 
 // lap ends a part.
@@ -105,12 +117,10 @@ func (c *crossing) lap(name string) {
 // String gives the parts: "write stall 21.3 ms: freeze 3.1 ms, …".
 func (c *crossing) String() string {
 	texts := make([]string, len(c.parts))
-	var sum time.Duration
 	for i, p := range c.parts {
-		sum += p.took
 		texts[i] = p.name + " " + millis(p.took)
 	}
-	return "write stall " + millis(sum) + ": " + strings.Join(texts, ", ")
+	return "write stall " + millis(c.took()) + ": " + strings.Join(texts, ", ")
 }
 
 func millis(d time.Duration) string {
@@ -141,14 +151,17 @@ func (r *run) finish(ctx context.Context, c *crossing) (State, error) {
 	c.lap("activate")
 	activated <- err == nil
 	if err == nil {
-		err = r.publishHome(ctx, id, c.rows)
+		r.crash("before_map", Publishing)
+		_, err = c.home.Publish(ctx)
+		r.crash("after_map", Publishing)
 		c.lap("publish")
 	}
 	if err := errors.Join(err, journal.Wait()); err != nil {
 		return "", err
 	}
 	r.stopTail()
-	r.report(Event{Move: id, State: Publishing, Note: c.String()})
+	r.move.Stall = c.took() // journaled with the next state
+	r.report(Event{Move: id, State: Publishing, Note: c.String(), Stall: r.move.Stall})
 	return Soaking, nil
 }
 
@@ -175,10 +188,10 @@ func (r *run) activate(ctx context.Context, c *crossing) error {
 	return nil
 }
 
-// publishHome makes the new home known.
-func (r *run) publishHome(ctx context.Context, id bucketmap.MoveID, rows []fence.Row) error {
-	r.crash("before_map", Publishing)
-	_, err := r.Map.Home(ctx, id, func(d *bucketmap.Draft) error {
+// newHome edits the map: the buckets are at the target, with the epochs of its
+// rows.
+func (r *run) newHome(rows []fence.Row) func(*bucketmap.Draft) error {
+	return func(d *bucketmap.Draft) error {
 		for _, run := range r.move.Buckets.ranges() {
 			if err := d.SetHome(run[0], run[1], r.move.To()); err != nil {
 				return err
@@ -191,7 +204,13 @@ func (r *run) publishHome(ctx context.Context, id bucketmap.MoveID, rows []fence
 			d.Epochs[bucketmap.BucketID(row.Bucket)] = row.Epoch
 		}
 		return nil
-	})
+	}
+}
+
+// publishHome makes the new home known, where it was not staged.
+func (r *run) publishHome(ctx context.Context, id bucketmap.MoveID, rows []fence.Row) error {
+	r.crash("before_map", Publishing)
+	_, err := r.Map.Home(ctx, id, r.newHome(rows))
 	r.crash("after_map", Publishing)
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"drover/bucketmap"
@@ -36,6 +36,10 @@ const (
 	// lostRowNumber is the error by which a script says that rows are not as a
 	// change starts from.
 	lostRowNumber = 30422
+	lostRow       = "SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30422, MESSAGE_TEXT = 'fence rows are not as this change starts from'"
+	// rowsDifferNumber is the error by which it says that rows are not what the
+	// other end has.
+	rowsDifferNumber = 30423
 )
 
 type session struct {
@@ -61,16 +65,16 @@ func openSession(ctx context.Context, server *database.Server) (*session, error)
 // close gives the connection back; whatever it has open is rolled back.
 func (s *session) close() { _ = s.conn.Close() }
 
-// script is the body of a transaction and its parameters.
-type script struct {
-	body string
-	args []any
-}
+// script is the body of a transaction, as text: nothing in it is a placeholder,
+// whatever names and values it has.
+type script struct{ body []byte }
 
 // add appends a statement.
-func (s *script) add(statement string, args ...any) {
-	s.body += statement + ";\n"
-	s.args = append(s.args, args...)
+func (s *script) add(words ...string) {
+	for _, w := range words {
+		s.body = append(s.body, w...)
+	}
+	s.body = append(s.body, ";\n"...)
 }
 
 // scriptHead begins a script whose error undoes all of it.
@@ -81,45 +85,24 @@ const scriptHead = "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGN
 // or it is fence.ErrLostRow, and nothing was changed; or it is
 // database.ErrOutcomeUnknown, and the connection is dead.
 func (s *session) run(ctx context.Context, body script) (database.GTID, error) {
-	return s.send(ctx, scriptHead+body.body+"COMMIT;\n", body.args)
-}
-
-// runAtOnce is run for a script that must not wait for a lock: it fails with a
-// lock wait timeout instead. (A script may not say NOWAIT.)
-func (s *session) runAtOnce(ctx context.Context, body script) (database.GTID, error) {
-	const restore = "SET SESSION innodb_lock_wait_timeout = @drover_lock_wait;\n"
-	return s.send(ctx, "DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; "+restore+" RESIGNAL; END;\n"+
-		"SET @drover_lock_wait = @@innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 0;\n"+
-		"START TRANSACTION;\n"+body.body+restore+"COMMIT;\n", body.args)
-}
-
-func (s *session) send(ctx context.Context, text string, args []any) (database.GTID, error) {
-	return s.sendOn(ctx, s.conn, text, args)
-}
-
-// rowQuerier is a connection, or the transaction that has it.
-type rowQuerier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// sendOn carries out a text that ends with a commit, and returns its id.
-func (s *session) sendOn(ctx context.Context, q rowQuerier, text string, args []any) (database.GTID, error) {
 	var id string
-	if err := s.ask(ctx, q, text, args, "@@last_gtid", &id); err != nil {
+	if err := s.ask(ctx, "", scriptHead+string(body.body)+"COMMIT;\n", "@@last_gtid", &id); err != nil {
 		return database.GTID{}, err
 	}
 	return database.ParseGTID(id)
 }
 
 // ask carries out a text that ends with a commit, and scans the columns that are
-// selected after it. The error is as that of run.
-func (s *session) ask(ctx context.Context, q rowQuerier, text string, args []any, columns string, scan ...any) error {
+// selected after it. The error is as that of run. bound is empty, or bounds the
+// time of the whole, see database.WithinMillis; an error for want of time does
+// not say then whether the commit was before it.
+func (s *session) ask(ctx context.Context, bound, text, columns string, scan ...any) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.answer)
 	defer cancel()
-	err := q.QueryRowContext(sending, "BEGIN NOT ATOMIC\n"+text+"SELECT "+columns+";\nEND", args...).Scan(scan...)
+	err := s.conn.QueryRowContext(sending, bound+"BEGIN NOT ATOMIC\n"+text+"SELECT "+columns+";\nEND").Scan(scan...)
 	if err == nil {
 		return nil
 	}
@@ -161,11 +144,20 @@ func (s *session) end(ctx context.Context) error {
 
 // transitionScript is fence.Transition as a script: all rows or none.
 func transitionScript(buckets []bucketmap.BucketID, from, to fence.State, token fence.Token) script {
-	buckets = slices.Compact(slices.Sorted(slices.Values(buckets)))
 	var s script
-	s.add("UPDATE "+fence.Table+" FORCE INDEX (PRIMARY) SET state = ? WHERE bucket IN ("+bucketList(buckets)+") AND state = ? AND move_id = ?",
-		string(to), string(from), token.String())
-	s.add(strings.Join([]string{"IF ROW_COUNT() <> ? THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = ?,",
-		"MESSAGE_TEXT = 'fence rows are not as this change starts from'; END IF"}, " "), len(buckets), lostRowNumber)
+	update, rows := transitionUpdate(buckets, from, to, token)
+	s.add(update)
+	s.add("IF ROW_COUNT() <> ", strconv.Itoa(rows), " THEN ", lostRow, "; END IF")
 	return s
 }
+
+// transitionUpdate is the statement of a transition, and how many rows it
+// changes.
+func transitionUpdate(buckets []bucketmap.BucketID, from, to fence.State, token fence.Token) (update string, rows int) {
+	buckets = slices.Compact(slices.Sorted(slices.Values(buckets)))
+	return "UPDATE " + fence.Table + " FORCE INDEX (PRIMARY) SET state = " + quoted(to) +
+		" WHERE bucket IN (" + bucketList(buckets) + ") AND state = " + quoted(from) + " AND move_id = " + quoted(token.String()), len(buckets)
+}
+
+// quoted is a text as a literal.
+func quoted[T ~string](text T) string { return string(appendQuoted(nil, []byte(text))) }

@@ -120,35 +120,8 @@ func (t *tail) holdsBack(position database.Position) (bool, <-chan struct{}) {
 func (t *tail) readBackNow() *readBack {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mu.read == nil || countKeys(t.mu.read.keys) != t.mu.count {
+	if t.mu.read == nil || t.mu.read.keys != t.mu.count {
 		return nil
 	}
 	return t.mu.read
-}
-
-// sameAsReadBack compares the source's rows with what was read back from the
-// target. Where they are not equal nothing is said about which differ.
-func (r *run) sameAsReadBack(ctx context.Context, read *readBack) (bool, error) {
-	c := r.comparer(r.tail.touchedKeys)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(compareAtOnce)
-	sums := make(chan bool, len(read.keys))
-	for t, want := range read.sums {
-		group.Go(func() error {
-			where, args := c.whereKeys(t, read.keys[t])
-			have, err := checksum(groupCtx, r.from, t, where, args)
-			sums <- have == want
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return false, err
-	}
-	close(sums)
-	for same := range sums {
-		if !same {
-			return false, nil
-		}
-	}
-	return true, nil
 }

@@ -173,12 +173,15 @@ func TestAScriptChangesAllRowsOrNone(t *testing.T) {
 	s, err := openSession(ctx, server)
 	must(t, err)
 	defer s.close()
-	for name, run := range map[string]func(context.Context, script) (database.GTID, error){"run": s.run, "runAtOnce": s.runAtOnce} {
-		if _, err := run(ctx, transitionScript(Buckets{7, 8, 9}, fence.Active, fence.Frozen, fence.Token{})); !errors.Is(err, fence.ErrLostRow) {
+	r := &run{Engine: &Engine{Limits: testLimits()}, move: &Move{Detail: Detail{Buckets: Buckets{7, 8, 9}}}, from: server}
+	c := &crossing{source: s}
+	for name, freeze := range r.freezes(c) {
+		if _, err := freeze(ctx); !errors.Is(err, fence.ErrLostRow) {
 			t.Errorf("%s: error %v, want ErrLostRow", name, err)
 		}
 	}
-	gtid, err := s.runAtOnce(ctx, transitionScript(Buckets{7, 9}, fence.Active, fence.Frozen, fence.Token{}))
+	r.move.Buckets = Buckets{7, 9}
+	gtid, err := r.freezeInAGap(ctx, c, time.Millisecond)
 	must(t, err)
 	if end, err := server.BinlogPosition(ctx); err != nil || !end.Reached(database.Position{gtid.Domain: gtid}) || gtid.Sequence == 0 {
 		t.Errorf("the script's id is %v, the binlog ends at %v, error %v", gtid, end, err)

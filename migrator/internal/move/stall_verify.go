@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -80,21 +81,35 @@ func (r *run) compareAhead(ctx context.Context, t *database.Table, keys []binlog
 	return differError(t, keys)
 }
 
-// verifyLast compares, under the freeze, what changed since verifyAhead, and
-// notes the target's position. It asks the source alone when the tail has read
-// back what it wrote. Else, and to name rows that differ, it asks both, all
-// tables at once: the target has answered since the freeze in either case.
-func (r *run) verifyLast(ctx context.Context, c *crossing) (all bool, err error) {
-	if read := r.tail.readBackNow(); read != nil {
-		same, err := r.sameAsReadBack(ctx, read)
-		if err != nil {
+// targetsWord notes what the target has of the rows that changed since
+// verifyAhead, for the commit point to compare, and the target's position: what
+// the tail read back with what it wrote, or one question. all is false when they
+// are too many for that.
+func (r *run) targetsWord(ctx context.Context, c *crossing) (all bool, err error) {
+	read := r.tail.readBackNow()
+	if read == nil {
+		if read = r.tail.readBack(); read == nil {
+			return false, nil
+		}
+		position := ""
+		columns, answers := read.columns(&position)
+		if err := c.target.conn.QueryRowContext(ctx, verifyBound()+"SELECT "+columns).Scan(answers...); err != nil {
+			return false, fmt.Errorf("checksums on %s: %w", r.to.Name(), err)
+		}
+		if read.position, err = database.ParsePosition(position); err != nil {
 			return false, err
 		}
-		if same {
-			c.position = read.position
-			return true, nil
-		}
 	}
+	c.checks, c.position = read.checks, read.position
+	return true, nil
+}
+
+// verifyLast compares, under the freeze, what changed since verifyAhead, and
+// notes the target's position. It asks both ends, all tables at once: where
+// there is too much for the commit point to compare, and to name rows that
+// differ by its word.
+func (r *run) verifyLast(ctx context.Context, c *crossing) (all bool, err error) {
+	c.checks = nil
 	touched, all := r.tail.touchedKeys()
 	if !all {
 		return false, nil

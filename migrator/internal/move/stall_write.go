@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -30,22 +29,36 @@ const (
 	// max_allowed_packet that is usual, 1 MiB. More pays for its round trips.
 	smallRows  = 500
 	smallBytes = 256 << 10
-	// readBackKeys bounds the keys that are read back with a batch.
-	readBackKeys = keysStatement
+	// readBackKeys and readBackBytes bound what is read back with a batch, and
+	// so what the commit point's script compares. The bytes are those of the
+	// text: 200 keys of 100 bytes and the hashes of 20 tables of 50 columns are
+	// half of them.
+	readBackKeys  = keysStatement
+	readBackBytes = 256 << 10
 )
 
 // readBack is what the target has of the keys that changed since verifyAhead.
 type readBack struct {
-	keys     map[*database.Table][]binlog.Row
-	sums     map[*database.Table]sum
+	keys     int
+	checks   []check           // a table each
 	position database.Position // the end of the target's binlog
 }
+
+// check is the checksum of some rows of one table: the expression that computes
+// it at either end, and what it is at the target.
+type check struct{ expr, want string }
 
 // commit writes the batch and the position after it in one transaction. It
 // tries again for a while after a deadlock, a lock that was not to be had, and
 // a lost connection; even when that was at COMMIT, for the rows are whole
 // images and writing the same batch twice leaves what writing it once does.
+//
+// While the tail is armed, a batch without rows is not worth a round trip: who
+// starts again reads a little twice.
 func (t *tail) commit(ctx context.Context, b *batch, position database.Position) error {
+	if b.empty() && t.isArmed() {
+		return nil
+	}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := t.write(ctx, b, position)
 		if err != nil && !database.TimedOut(err) && !database.ConnectionLost(err) && !errors.Is(err, database.ErrOutcomeUnknown) {
@@ -87,7 +100,7 @@ func (t *tail) write(ctx context.Context, b *batch, position database.Position) 
 
 // writeScript writes a batch in one round trip. Only the goroutine that applies
 // uses the session.
-func (t *tail) writeScript(ctx context.Context, b *batch, position database.Position) error {
+func (t *tail) writeScript(ctx context.Context, b *batch, after database.Position) error {
 	if t.session == nil {
 		s, err := openSession(ctx, t.to)
 		if err != nil {
@@ -96,18 +109,25 @@ func (t *tail) writeScript(ctx context.Context, b *batch, position database.Posi
 		t.session = s
 	}
 	text := []byte(scriptHead)
-	text = t.appendOwn(text, position.String())
+	text = t.appendOwn(text, after.String())
 	for _, tb := range b.tables {
 		text = appendTable(text, tb, t.buckets)
 	}
 	text = append(text, "COMMIT;\n"...)
-	read, tables, columns := t.readBackColumns()
-	answers := make([]string, 1+len(tables))
-	scan := make([]any, len(answers))
-	for i := range answers {
-		scan[i] = &answers[i]
+	var read *readBack
+	if t.isArmed() {
+		read = t.readBack()
 	}
-	err := t.session.ask(ctx, t.session.conn, string(text), nil, "@@global.gtid_binlog_pos"+columns, scan...)
+	var columns string
+	var answers []any
+	position := ""
+	if read != nil {
+		columns, answers = read.columns(&position)
+	} else {
+		t.forgetReadBack()
+		columns, answers = "1", []any{new(int)}
+	}
+	err := t.session.ask(ctx, "", string(text), columns, answers...)
 	switch {
 	case errors.Is(err, database.ErrOutcomeUnknown):
 		t.session.close()
@@ -118,7 +138,13 @@ func (t *tail) writeScript(ctx context.Context, b *batch, position database.Posi
 	case err != nil || read == nil:
 		return err
 	}
-	return t.keepReadBack(read, tables, answers)
+	if read.position, err = database.ParsePosition(position); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.read = read
+	return nil
 }
 
 // appendOwn is own as a statement of a script. The position before is asserted
@@ -168,52 +194,58 @@ func appendTable(dst []byte, tb *tableBatch, buckets Buckets) []byte {
 	return append(dst, insertTail(t, written, buckets)+";\n"...)
 }
 
-// readBackColumns are the columns that ask for the checksums of what changed, a
-// table each; read is nil when nothing is to be read back.
-func (t *tail) readBackColumns() (read *readBack, tables []*database.Table, columns string) {
-	t.mu.Lock()
-	armed, count := t.mu.armed, t.mu.count
-	t.mu.Unlock()
-	if !armed || count > readBackKeys {
-		t.forgetReadBack()
-		return nil, nil, ""
+// readBack is what is to be asked of the keys that changed since verifyAhead;
+// nil when they are too many for one question.
+func (t *tail) readBack() *readBack {
+	if t.touchedCount() > readBackKeys {
+		return nil
 	}
-	keys, _ := t.touchedKeys()
-	read = &readBack{keys: keys, sums: map[*database.Table]sum{}}
-	var text strings.Builder
-	for table, keys := range keys {
+	touched, _ := t.touchedKeys()
+	read := &readBack{keys: countKeys(touched)}
+	bytes := 0
+	for table, keys := range touched {
 		if len(keys) == 0 {
 			continue
 		}
-		tables = append(tables, table)
-		// What checksum asks for, as one value: the three have no space in them.
-		text.WriteString(",\n(SELECT CONCAT_WS(' ', COUNT(*), COALESCE(BIT_XOR(CAST(CONV(LEFT(h,16),16,10) AS UNSIGNED)),0), " +
-			"COALESCE(SUM(CAST(CONV(RIGHT(h,16),16,10) AS UNSIGNED)),0)) FROM (SELECT " + rowHash(table) + " AS h FROM " + fence.Quote(table.Name) + " WHERE (")
-		text.Write(appendMatch(nil, table, table.Primary, keys))
-		text.WriteString(") AND " + table.Expr("", table.Buckets) + " IN (" + bucketList(t.buckets) + ") LIMIT 18446744073709551615) AS hashes)")
+		expr := checkExpr(table, keys, t.buckets)
+		if bytes += len(expr); bytes > readBackBytes {
+			return nil
+		}
+		read.checks = append(read.checks, check{expr: expr})
 	}
-	return read, tables, text.String()
+	return read
 }
 
-func (t *tail) keepReadBack(read *readBack, tables []*database.Table, answers []string) (err error) {
-	if read.position, err = database.ParsePosition(answers[0]); err != nil {
-		return err
+// columns ask for the end of the binlog and the checksums, and where the answers
+// go.
+func (read *readBack) columns(position *string) (columns string, answers []any) {
+	columns, answers = "@@global.gtid_binlog_pos", []any{position}
+	for i := range read.checks {
+		columns += ",\n" + read.checks[i].expr
+		answers = append(answers, &read.checks[i].want)
 	}
-	for i, table := range tables {
-		var s sum
-		if _, err := fmt.Sscan(answers[i+1], &s.rows, &s.xor, &s.total); err != nil {
-			return fmt.Errorf("checksum of %s on %s: %q: %w", table.Name, t.to.Name(), answers[i+1], err)
-		}
-		read.sums[table] = s
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mu.read = read
-	return nil
+	return columns, answers
+}
+
+// checkExpr is what checksum asks for, as one value: the number of rows, the XOR
+// and the sum, which have no space in them. It finds the rows by their keys, at
+// either end, whatever the server takes the table to be like.
+func checkExpr(table *database.Table, keys []binlog.Row, buckets Buckets) string {
+	text := []byte("(SELECT CONCAT_WS(' ', COUNT(*), COALESCE(BIT_XOR(CAST(CONV(LEFT(h,16),16,10) AS UNSIGNED)),0), " +
+		"COALESCE(SUM(CAST(CONV(RIGHT(h,16),16,10) AS UNSIGNED)),0)) FROM (SELECT " + rowHash(table) + " AS h FROM " + fence.Quote(table.Name) +
+		" FORCE INDEX (PRIMARY) WHERE (")
+	text = appendMatch(text, table, table.Primary, keys)
+	return string(append(text, ") AND "+table.Expr("", table.Buckets)+" IN ("+bucketList(buckets)+") LIMIT 18446744073709551615) AS hashes)"...))
 }
 
 func (t *tail) forgetReadBack() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.read = nil
+}
+
+func (t *tail) isArmed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.armed
 }

@@ -3,28 +3,66 @@ package move
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
 )
 
+// errRowsDiffer says that the source's rows are not what the target has, by
+// their checksums alone. Nothing was changed.
+var errRowsDiffer = errors.New("rows at the source are not those at the target")
+
 // commitPoint changes frozen to moved at the source. Before it the move can be
 // given up, after it only finished.
 //
-// In the same transaction it writes from where the reverse tail will read: the
-// target's position now, before anybody else may write the buckets there.
-func (r *run) commitPoint(ctx context.Context, c *crossing, target database.Position) error {
+// In the same transaction, and before, it compares the source's rows with what
+// the target has, see crossing.checks. The freeze has been answered, so a read
+// that begins now sees every write to the buckets. It is a plain read, and waits
+// for nobody. And it writes from where the reverse tail will read: the target's
+// position now, before anybody else may write the buckets there.
+func (r *run) commitPoint(ctx context.Context, c *crossing) error {
 	r.crash("before_commit", Freezing)
-	commit := transitionScript(r.move.Buckets, fence.Frozen, fence.Moved, r.token)
-	commit.add("REPLACE INTO drover_tail (move_id, leg, token, position, progress) VALUES (?, ?, ?, ?, '{}')",
-		string(r.move.Record.Move), r.move.Leg+1, r.token.String(), target.String())
-	_, err := c.source.run(ctx, commit)
+	_, err := c.source.run(ctx, r.commitScript(c))
 	r.crash("after_commit", Freezing)
+	if number, ok := database.ErrorNumber(err); ok && number == rowsDifferNumber {
+		return errRowsDiffer
+	}
 	if err != nil {
 		return fmt.Errorf("commit point on %s: %w", r.from.Name(), err)
 	}
 	return nil
+}
+
+func (r *run) commitScript(c *crossing) script {
+	s := checkScript(c.checks)
+	s.body = append(s.body, transitionScript(r.move.Buckets, fence.Frozen, fence.Moved, r.token).body...)
+	s.add("REPLACE INTO drover_tail (move_id, leg, token, position, progress) VALUES (", quoted(r.move.Record.Move), ",",
+		strconv.Itoa(r.move.Leg+1), ",", quoted(r.token.String()), ",", quoted(c.position.String()), ",'{}')")
+	return s
+}
+
+// checkScript fails unless every checksum is what it should be. A variable of
+// the session has the answer: one of the script's own would hide a column of the
+// same name.
+func checkScript(checks []check) script {
+	var s script
+	if len(checks) == 0 {
+		return s
+	}
+	words := []string{"SELECT "}
+	for i, c := range checks {
+		if i != 0 {
+			words = append(words, " AND ")
+		}
+		words = append(words, c.expr, "=", quoted(c.want))
+	}
+	s.add(append(words, " INTO @drover_same")...)
+	s.add("IF @drover_same IS NOT TRUE THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = ", strconv.Itoa(rowsDifferNumber),
+		", MESSAGE_TEXT = 'rows are not those of the other end'; END IF")
+	return s
 }
 
 // switching makes the buckets active at the target, for a move that was

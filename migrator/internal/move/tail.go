@@ -54,6 +54,9 @@ type tail struct {
 	cancel  context.CancelFunc
 	ended   chan struct{}
 	near    time.Duration // how near to the source's end is near enough, see nearEnough
+	// transactionMax is Limits.TransactionMax.
+	transactionMax int
+	ahead          time.Duration // of the source's clock before ours, see clockOf
 
 	// Of the goroutine that applies.
 	session *session // nil until it is needed
@@ -72,20 +75,25 @@ type tail struct {
 		read    *readBack // with the last batch while armed; nil for none
 		held    bool      // batches wait until want is in them
 		want    database.Position
+		// gathering and writing are when the oldest transaction was logged of which
+		// changes are gathered, and written; zero for none.
+		gathering, writing time.Time
 	}
 }
 
 // startTail starts the tail of the leg, from the position at the leg's end.
 func (r *run) startTail(ctx context.Context) error {
+	var rows int64
 	if r.tail != nil {
 		if !r.tail.over() {
 			return nil
 		}
+		rows = r.tail.appliedRows() // it counts on
 		r.stopTail()
 	}
-	var text string
-	err := r.to.DB.QueryRowContext(ctx, "SELECT position FROM drover_tail WHERE move_id = ? AND leg = ?",
-		string(r.move.Record.Move), r.move.Leg).Scan(&text)
+	var text, progress string
+	err := r.to.DB.QueryRowContext(ctx, "SELECT position, progress FROM drover_tail WHERE move_id = ? AND leg = ?",
+		string(r.move.Record.Move), r.move.Leg).Scan(&text, &progress)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("%s has no position of the tail of leg %d", r.to.Name(), r.move.Leg)
 	}
@@ -96,15 +104,20 @@ func (r *run) startTail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.noteCopied(progress)
 	near, err := r.nearEnough(ctx)
+	if err != nil {
+		return err
+	}
+	ahead, err := clockOf(ctx, r.from)
 	if err != nil {
 		return err
 	}
 	tailCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &tail{move: r.move.Record.Move, leg: r.move.Leg, token: r.token, from: r.from, to: r.to,
 		tables: slices.Clone(r.tables), buckets: r.move.Buckets, mine: inBuckets(r.move.Buckets, r.tables), cancel: cancel, ended: make(chan struct{}),
-		near: near, saved: text}
-	t.mu.applied = from
+		near: near, saved: text, transactionMax: r.Limits.TransactionMax, ahead: ahead}
+	t.mu.applied, t.mu.rows = from, rows
 	t.mu.changed = make(chan struct{})
 	t.mu.touched = map[*database.Table]map[string]binlog.Row{}
 	r.tail = t
@@ -147,7 +160,9 @@ func (t *tail) follow(ctx context.Context, from database.Position) error {
 	transactions := make(chan binlog.Transaction, transactionsAhead)
 	gathered := make(chan gathering)
 	group.Go(func() error {
-		return binlog.NewStream(t.from, t.tables, from).Run(ctx, transactions)
+		// Of other buckets' rows nothing is kept: a transaction of any size that
+		// concerns them costs the time to read it, and no memory.
+		return binlog.NewStream(t.from, t.tables, from).Keep(inBucket(t.buckets)).Bound(t.transactionMax).Run(ctx, transactions)
 	})
 	group.Go(func() error {
 		g := gatherer{tail: t, position: from.Clone(), next: newBatch(), out: gathered}
@@ -161,6 +176,7 @@ func (t *tail) follow(ctx context.Context, from database.Position) error {
 type gathering struct {
 	*batch
 	position database.Position
+	oldest   time.Time // when the first of its transactions was logged
 }
 
 // gatherer makes batches of transactions: as large as they grow while the one
@@ -170,6 +186,7 @@ type gatherer struct {
 	position database.Position // after the last whole transaction
 	next     *batch
 	moved    bool // position is after what was handed over
+	oldest   time.Time
 	out      chan<- gathering
 }
 
@@ -194,8 +211,8 @@ func (g *gatherer) run(ctx context.Context, transactions <-chan binlog.Transacti
 			if err := g.take(ctx, tx); err != nil {
 				return err
 			}
-		case out <- gathering{g.next, g.position.Clone()}:
-			g.next, g.moved = newBatch(), false
+		case out <- gathering{g.next, g.position.Clone(), g.oldest}:
+			g.handedOver()
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -208,12 +225,14 @@ func (g *gatherer) run(ctx context.Context, transactions <-chan binlog.Transacti
 // writes the first part of this one a second time, which changes nothing, as
 // each row's last event wins.
 func (g *gatherer) take(ctx context.Context, tx binlog.Transaction) error {
+	g.has(tx)
 	for _, c := range tx.Changes {
 		g.next.add(c, g.tail.mine)
 		if g.next.full() {
 			if err := g.flush(ctx); err != nil {
 				return err
 			}
+			g.has(tx)
 		}
 	}
 	g.position.Advance(tx.GTID)
@@ -227,8 +246,8 @@ func (g *gatherer) take(ctx context.Context, tx binlog.Transaction) error {
 
 func (g *gatherer) flush(ctx context.Context) error {
 	select {
-	case g.out <- gathering{g.next, g.position.Clone()}:
-		g.next, g.moved = newBatch(), false
+	case g.out <- gathering{g.next, g.position.Clone(), g.oldest}:
+		g.handedOver()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -255,6 +274,7 @@ func (t *tail) apply(ctx context.Context, gathered <-chan gathering) error {
 			return ctx.Err()
 		}
 		t.setBusy(true)
+		t.setWriting(l.oldest)
 		if !l.empty() || time.Since(saved) > idleSave {
 			// Before it can be seen at the target: who compares meanwhile must
 			// know that the row is changing.
@@ -278,7 +298,7 @@ func (t *tail) advance(to database.Position, rows int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.applied = to.Clone()
-	t.mu.busy = false
+	t.mu.busy, t.mu.writing = false, time.Time{}
 	t.mu.rows += rows
 	close(t.mu.changed)
 	t.mu.changed = make(chan struct{})
@@ -380,6 +400,7 @@ func (r *run) tailing(ctx context.Context) (State, error) {
 // tailReach waits for a position and reports how far it is.
 func (r *run) tailReach(ctx context.Context, end database.Position) error {
 	const reportEvery = 200 * time.Millisecond
+	asked := time.Now()
 	for {
 		waiting, cancel := context.WithTimeout(ctx, reportEvery)
 		err := r.tail.reach(waiting, end)
@@ -388,6 +409,6 @@ func (r *run) tailReach(ctx context.Context, end database.Position) error {
 			return err
 		}
 		r.report(Event{Move: r.move.Record.Move, State: r.move.State(), Rows: r.tail.appliedRows(),
-			Behind: r.tail.position().Lag(end)})
+			Behind: r.tail.position().Lag(end), Lag: time.Since(asked), Measured: true})
 	}
 }

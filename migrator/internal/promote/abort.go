@@ -25,6 +25,7 @@ func (r *run) aborting(ctx context.Context) (State, error) {
 	if err := r.Map.Release(ctx, r.promotion.Record.Move); err != nil {
 		return "", err
 	}
+	r.hooksAfter(ctx, AfterAbort)
 	if err := r.release(ctx, r.from, Aborted, ""); err != nil {
 		return "", err
 	}

@@ -63,5 +63,12 @@ func (r *run) catchingUp(ctx context.Context) (State, error) {
 	} else if id != "" {
 		return "", fmt.Errorf("%w: move %s has buckets on it", ErrBusy, id)
 	}
+	// Once a run: a step back comes here again.
+	if !r.hooked {
+		if err := r.hooks(ctx, BeforeFreeze); err != nil {
+			return "", err
+		}
+		r.hooked = true
+	}
 	return Holding, nil
 }

@@ -71,11 +71,19 @@ type Engine struct {
 	// Replication is the account by which the old primary will follow the new
 	// one.
 	Replication database.Account
-	Limits      Limits
-	Crash       *crash.Points
+	// Hooks are the operator's programs.
+	Hooks []Hook
+	// PastReadOnly names accounts that read_only does not stop and that the
+	// operator vouches for: by them nobody writes during a promotion.
+	PastReadOnly []string
+	Limits       Limits
+	Crash        *crash.Points
 	// Report is called at every change of state and now and then between;
 	// from the goroutine that runs the promotion.
 	Report func(Event)
+	// Executed is called with everything that changes something, before it is
+	// done; from the goroutine that runs the promotion. It may be nil.
+	Executed func(Statement)
 }
 
 // Event tells the operator how a promotion is getting on.
@@ -167,6 +175,9 @@ func (e *Engine) Start(ctx context.Context, plan Plan) (*Promotion, error) {
 	}
 	if p.Record.Detail, err = json.Marshal(p.Detail); err != nil {
 		return nil, fmt.Errorf("promotion %s: %w", id, err)
+	}
+	if e.Executed != nil {
+		e.Executed(Statement{State: Planned, Server: x.from.Name(), Do: textJournal(Planned)})
 	}
 	if err := journal.Open(x.from).Begin(ctx, p.Record); err != nil {
 		return nil, err

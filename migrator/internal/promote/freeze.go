@@ -36,7 +36,7 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 		}
 	}
 	if err != nil {
-		if budget.Err() == nil || ctx.Err() != nil || errors.Is(err, database.ErrOutcomeUnknown) {
+		if budget.Err() == nil || errors.Is(err, ErrHook) || ctx.Err() != nil || errors.Is(err, database.ErrOutcomeUnknown) {
 			return "", err
 		}
 		why = fmt.Sprintf("not done within %s", r.Limits.Freeze)
@@ -45,7 +45,7 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	if err := r.thaw(thawing); err != nil {
-		return "", err
+		return "", err // settle tries again
 	}
 	return r.stepBack(ctx, why)
 }
@@ -54,9 +54,8 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 // refuses, and no transaction that it let pass is open.
 func (r *run) freeze(ctx context.Context) error {
 	r.crash("before_freeze", Freezing)
-	err := database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-		return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-			From: fence.Active, FromToken: r.token, To: fence.Frozen, ToToken: r.token})
+	err := r.decide(ctx, r.from, func(tx *sql.Tx) error {
+		return r.change(ctx, r.from, tx, r.lockBound(), changeFreeze(r.token))
 	})
 	if err != nil {
 		return fmt.Errorf("freeze on %s: %w", r.from.Name(), err)
@@ -65,14 +64,11 @@ func (r *run) freeze(ctx context.Context) error {
 	return nil
 }
 
-// tag marks the statements that make the old primary read-only.
-func (r *run) tag() string { return "drover " + string(r.promotion.Record.Move) }
-
 // drain makes the old primary read-only and waits until the replica has
 // everything. why is not empty when the promotion must step back.
 func (r *run) drain(ctx context.Context) (why string, err error) {
 	r.crash("before_read_only", Freezing)
-	if err := r.from.MakeReadOnly(ctx, r.tag(), r.Limits.ReadOnly); errors.Is(err, database.ErrBusy) {
+	if err := r.makeReadOnly(ctx, r.from); errors.Is(err, database.ErrBusy) {
 		return "a statement that the fence does not know would not end: " + err.Error(), nil
 	} else if err != nil {
 		return "", err
@@ -109,6 +105,14 @@ func (r *run) drain(ctx context.Context) (why string, err error) {
 	} else if !end.Reached(again) {
 		return "somebody writes on the old primary though it is read-only: an account with READ_ONLY ADMIN", nil
 	}
+	// After that look: the note of a hook in the journal is a write, too.
+	if err := r.hooks(ctx, BeforeCommit); err != nil {
+		return "", err
+	}
+	// Again: one that was restarted since the freeze takes writes.
+	if readOnly, err := r.from.ReadOnly(ctx); err != nil || !readOnly {
+		return "the old primary is not read-only any more: it was restarted, or somebody made it writable", err
+	}
 	r.promotion.Frozen = end.String()
 	return "", nil
 }
@@ -123,29 +127,18 @@ func (r *run) commitPoint(ctx context.Context) error {
 	}
 	record := *r.promotion.Record
 	record.State, record.Detail = string(Switching), detail
-	conn, err := r.from.DB.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("commit point on %s: %w", r.from.Name(), err)
-	}
-	defer conn.Close()
-	var id int64
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
-		return fmt.Errorf("commit point on %s: %w", r.from.Name(), err)
-	}
 	r.crash("before_commit", Freezing)
-	err = database.InTx(ctx, conn, func(tx *sql.Tx) error {
-		if err := fence.Transition(ctx, tx, fence.Change{
-			From: fence.Frozen, FromToken: r.token, To: fence.Moved, ToToken: r.token}); err != nil {
+	// If the KILL of one that was given up fails, the lock that it holds makes
+	// whoever reads the row wait.
+	err = r.decide(ctx, r.from, func(tx *sql.Tx) error {
+		if err := r.change(ctx, r.from, tx, "", changeCommit(r.token)); err != nil {
 			return err
 		}
+		r.tell(r.from.Name(), textJournal(Switching)+" (in the transaction of the commit point)")
 		return journal.Open(r.from).WriteIn(ctx, tx, &record, "")
 	})
 	if err != nil {
-		// A statement that is still on its way must not arrive after the row
-		// was read. If the KILL fails, the lock that it holds makes the read wait.
-		killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-		defer cancel()
-		return errors.Join(fmt.Errorf("commit point on %s: %w", r.from.Name(), err), r.from.Kill(killing, id))
+		return fmt.Errorf("commit point on %s: %w", r.from.Name(), err)
 	}
 	r.passed = true
 	*r.promotion.Record = record
@@ -166,13 +159,12 @@ func (r *run) thaw(ctx context.Context) error {
 		return fmt.Errorf("%s: the shard's row is %s with move_id %q: %w", r.from.Name(), row.State, row.Token, fence.ErrLostRow)
 	}
 	r.crash("before_thaw", Freezing)
-	if err := r.from.MakeWritable(ctx, r.tag()); err != nil {
+	if err := r.makeWritable(ctx, r.from); err != nil {
 		return err
 	}
 	r.crash("between_thaw", Freezing)
-	err = database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-		return fence.Transition(ctx, tx, fence.Change{
-			From: fence.Frozen, FromToken: r.token, To: fence.Active, ToToken: r.token})
+	err = r.decide(ctx, r.from, func(tx *sql.Tx) error {
+		return r.change(ctx, r.from, tx, "", changeThaw(r.token))
 	})
 	if err != nil {
 		return fmt.Errorf("make the shard active again on %s: %w", r.from.Name(), err)

@@ -14,6 +14,7 @@ import (
 // word.
 func (r *run) holding(ctx context.Context) (State, error) {
 	r.crash("before_hold", Holding)
+	r.tell("map", r.textHold(r.promotion.Detail))
 	err := r.Map.Hold(ctx, r.promotion.Record.Move, r.Limits.Hold, []bucketmap.Hold{{Shard: r.promotion.Shard}})
 	r.crash("after_hold", Holding)
 	if errors.Is(err, publish.ErrNotAcknowledged) {

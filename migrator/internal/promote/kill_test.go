@@ -52,7 +52,7 @@ func child(text string) (err error) {
 	if err := points.Arm(o.Crash); err != nil {
 		return err
 	}
-	e := &Engine{Servers: found, Limits: testLimits(), Crash: points, Map: &publish.Publisher{Store: store, Who: "child"},
+	e := &Engine{Servers: found, PastReadOnly: []string{testservers.AccountRoot}, Limits: testLimits(), Crash: points, Map: &publish.Publisher{Store: store, Who: "child"},
 		Replication: database.Account{User: testservers.AccountReplica, Password: testservers.Password}}
 	if o.Resume == "" {
 		p, err := e.Start(ctx, Plan{Shard: alpha, Target: o.Target, Who: "child"})

@@ -33,6 +33,8 @@ const (
 	CheckPrivileges = "migrator-privileges"
 	CheckAccounts   = "accounts-past-read-only"
 	CheckFollower   = "replication-account"
+	CheckHooks      = "hooks"
+	CheckLost       = "primary-lost"
 )
 
 // A replica has copyTries times copyPause, 2 s, to catch up with the shard's
@@ -71,11 +73,7 @@ func (e *Engine) Preflight(ctx context.Context, plan Plan) ([]Result, error) {
 	if !up {
 		return i.results, ctx.Err()
 	}
-	for _, check := range []struct {
-		name   string
-		server *database.Server // where a failure to check is entered
-		do     func(context.Context) error
-	}{
+	return i.run(ctx, []check{
 		{CheckShardRow, i.from, i.shardRow},
 		{CheckFree, i.from, i.free},
 		{CheckPrimary, i.from, i.primary},
@@ -91,7 +89,20 @@ func (e *Engine) Preflight(ctx context.Context, plan Plan) ([]Result, error) {
 		{CheckPrivileges, i.from, i.privileges},
 		{CheckAccounts, i.from, i.accounts},
 		{CheckFollower, i.to, i.follower},
-	} {
+		{CheckHooks, i.to, func(ctx context.Context) error { i.hooks(ctx, false); return nil }},
+	})
+}
+
+// check is one look at one thing.
+type check struct {
+	name   string
+	server *database.Server // where a failure to check is entered
+	do     func(context.Context) error
+}
+
+// run makes checks, one after the other.
+func (i *inspection) run(ctx context.Context, checks []check) ([]Result, error) {
+	for _, check := range checks {
 		n := len(i.results)
 		if err := check.do(ctx); err != nil {
 			if ctx.Err() != nil {

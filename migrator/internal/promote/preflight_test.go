@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,17 +112,22 @@ func TestPreflightRefusesWhatWouldFail(t *testing.T) {
 	}
 }
 
-func TestPreflightRefusesAConnectedAccountThatReadOnlyDoesNotStop(t *testing.T) {
+func TestPreflightRefusesAccountsThatReadOnlyDoesNotStop(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	must(t, w.a.Exec(ctx, "CREATE USER job@'%' IDENTIFIED BY '"+testservers.Password+"'", "GRANT READ_ONLY ADMIN, SUPER ON *.* TO job@'%'"))
-	results, err := w.engine().Preflight(ctx, Plan{Shard: alpha, Target: cloud})
-	must(t, err)
-	warned := false
-	for _, r := range preflight.Warnings(results) {
-		warned = warned || r.Name == CheckAccounts && strings.Contains(r.Reason, "job")
+	w.caughtUp(legacy, cloud)
+	named := func(results []preflight.Result, name, remedy string) bool {
+		return slices.ContainsFunc(results, func(r preflight.Result) bool {
+			return r.Name == CheckAccounts && strings.Contains(r.Reason, name) && strings.Contains(r.Remedy, remedy)
+		})
 	}
-	if !warned || len(preflight.Errors(results)) != 0 {
+	look := func(e *Engine) []preflight.Result {
+		results, err := e.Preflight(ctx, Plan{Shard: alpha, Target: cloud})
+		must(t, err)
+		return results
+	}
+	if results := look(w.engine()); !named(preflight.Errors(results), "'job'@'%'", "REVOKE READ_ONLY ADMIN ON *.* FROM 'job'@'%'") {
 		t.Errorf("it is not connected: %v", results)
 	}
 	db, err := w.a.Open("job", "")
@@ -130,8 +136,26 @@ func TestPreflightRefusesAConnectedAccountThatReadOnlyDoesNotStop(t *testing.T) 
 	conn, err := db.Conn(ctx)
 	must(t, err)
 	defer conn.Close()
-	if got := w.refusals(w.engine()); len(got) != 1 || got[0] != CheckAccounts {
-		t.Errorf("it is connected: %v", got)
+	if results := look(w.engine()); !named(preflight.Errors(results), "connected now", "REVOKE") {
+		t.Errorf("it is connected: %v", results)
+	}
+	// The operator vouches for it.
+	e := w.engine()
+	e.PastReadOnly = append(e.PastReadOnly, "job")
+	if results := look(e); len(preflight.Errors(results)) != 0 || !named(preflight.Warnings(results), "job", "nobody writes") {
+		t.Errorf("the operator vouches for it: %v", results)
+	}
+	// Nobody is vouched for by name of root where root is not named.
+	e.PastReadOnly = nil
+	if results := look(e); !named(preflight.Errors(results), "'root'@'%'", "REVOKE") {
+		t.Errorf("root passes: %v", results)
+	}
+	// By a role, and a role's role.
+	must(t, w.a.Exec(ctx, "DROP USER job@'%'", "CREATE ROLE inner_role", "CREATE ROLE outer_role", "GRANT READ_ONLY ADMIN ON *.* TO inner_role",
+		"GRANT inner_role TO outer_role", "CREATE USER clerk@'%'", "GRANT outer_role TO clerk@'%'"))
+	w.caughtUp(legacy, cloud)
+	if results := look(w.engine()); !named(preflight.Errors(results), "'clerk'@'%'", "REVOKE `outer_role` FROM 'clerk'@'%'") {
+		t.Errorf("by a role: %v", results)
 	}
 }
 
@@ -198,7 +222,7 @@ func TestADryRunSaysWhatARunExecutesAndChangesNothing(t *testing.T) {
 	if strings.Contains(text.String(), testservers.Password) {
 		t.Error("it shows the password")
 	}
-	for _, s := range []State{Replicating, CatchingUp, Holding, Freezing, Switching, Publishing, Reversing, Done} {
+	for _, s := range []State{Replicating, CatchingUp, Holding, Freezing, Switching, Publishing, Reversing} {
 		if !states[s] {
 			t.Errorf("it says nothing of %s", s)
 		}

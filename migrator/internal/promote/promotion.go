@@ -7,6 +7,7 @@ import (
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/shardlib/fence"
 )
 
 // Promotion is one promotion: its journal's record and what the engine keeps
@@ -31,6 +32,29 @@ type Detail struct {
 	Link database.Link `json:"link"`
 	// Alone is set when the promotion was ended without the old primary.
 	Alone bool `json:"alone,omitempty"`
+	// Lost is set when the old primary was given up before the promotion. Row is
+	// then the shard's row on the replica, as the promotion found it.
+	Lost bool   `json:"lost,omitempty"`
+	Row  oldRow `json:"row,omitzero"`
+}
+
+// oldRow is what a lost primary's row was on its replica.
+type oldRow struct {
+	State fence.State `json:"state"`
+	Token string      `json:"token,omitempty"`
+}
+
+// lostEpochs is by how much a failover raises the epoch: by one more than a
+// promotion does, so that no epoch that a lost primary may have given, unheard
+// of, is given again.
+const lostEpochs = 2
+
+// up is by how much the promotion raises the epoch.
+func (d Detail) up() bucketmap.Epoch {
+	if d.Lost {
+		return lostEpochs
+	}
+	return 1
 }
 
 // State returns where the promotion is.

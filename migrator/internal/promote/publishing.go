@@ -15,7 +15,10 @@ func (r *run) publishing(ctx context.Context) (State, error) {
 	if err != nil {
 		return "", err
 	}
+	end := r.beginHooks(ctx, AfterCommit)
+	defer end()
 	r.crash("before_map", Publishing)
+	r.tell("map", textHome(r.promotion.Detail))
 	_, err = r.Map.Home(ctx, r.promotion.Record.Move, func(d *bucketmap.Draft) error {
 		shard, ok := d.Shard(r.promotion.Shard)
 		if !ok {

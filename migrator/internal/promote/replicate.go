@@ -43,8 +43,7 @@ func (r *run) replicating(ctx context.Context) (State, error) {
 			return fmt.Errorf("%w: its row is with %s", ErrBusy, row.Token)
 		}
 		return database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-			return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-				From: fence.Active, To: fence.Active, ToToken: r.token})
+			return r.change(ctx, r.from, tx, r.lockBound(), changeClaim(r.token))
 		})
 	})
 	if err != nil {

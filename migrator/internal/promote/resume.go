@@ -46,6 +46,10 @@ func (r *run) where(ctx context.Context) (side, error) {
 			return switched, nil
 		}
 	}
+	if r.promotion.Lost { // the old primary was given up: its word counts no more
+		r.passed = newErr == nil
+		return after, newErr
+	}
 	oldRow, oldErr := lockedShardRow(ctx, r.from)
 	var id uint32
 	if oldErr == nil {
@@ -112,6 +116,9 @@ func (e *Engine) takeOver(ctx context.Context, p *Promotion, f func(*run) error)
 // loadPassed reads what the commit point journaled on the old primary, if it
 // can be reached: the position that the replica had applied.
 func (r *run) loadPassed(ctx context.Context) error {
+	if r.promotion.Lost {
+		return nil
+	}
 	record, err := journal.Open(r.from).Get(ctx, r.promotion.Record.Move)
 	if err != nil {
 		return ctx.Err() // the copy on the new primary has it, or nothing goes on
@@ -180,9 +187,13 @@ const settlePause = 50 * time.Millisecond
 // under way, or finds that the commit point was passed. It goes on trying while
 // the old primary cannot be reached, until ctx ends.
 func (r *run) settle(ctx context.Context) error {
+	began := time.Now()
 	for {
 		err := r.settleOnce(ctx)
-		if err == nil || !database.ConnectionLost(err) {
+		// Also a lock that somebody has on the whole server, by FLUSH TABLES WITH
+		// READ LOCK: the shard shall not stay frozen when it ends.
+		lost := database.ConnectionLost(err) && time.Since(began) < settleTime
+		if err == nil || !lost && !database.TimedOut(err) {
 			return err
 		}
 		if machine.Pause(ctx, settlePause) != nil {

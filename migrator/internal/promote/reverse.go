@@ -9,7 +9,6 @@ import (
 
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/machine"
-	"drover/shardlib/fence"
 )
 
 // reversing makes the old primary a replica of the new one. While the old
@@ -19,6 +18,7 @@ func (r *run) reversing(ctx context.Context) (State, error) {
 	if _, err := r.ownRow(ctx); err != nil {
 		return "", err
 	}
+	r.hooksAfter(ctx, AfterPromote)
 	limited, cancel := context.WithTimeout(ctx, r.Limits.Reverse)
 	defer cancel()
 	if err := r.reverse(limited); err != nil {
@@ -26,6 +26,7 @@ func (r *run) reversing(ctx context.Context) (State, error) {
 			"or give the old primary up with migrator shard finish %s",
 			r.promotion.Target, r.from.Name(), r.promotion.Record.Move, r.promotion.Shard))
 	}
+	r.hooksAfter(ctx, AfterReverse)
 	if err := r.release(ctx, r.to, Done, ""); err != nil {
 		return "", err
 	}
@@ -40,7 +41,7 @@ func (r *run) reverse(ctx context.Context) error {
 	if readOnly, err := r.from.ReadOnly(ctx); err != nil {
 		return err
 	} else if !readOnly {
-		if err := r.from.MakeReadOnly(ctx, r.tag(), r.Limits.ReadOnly); err != nil {
+		if err := r.makeReadOnly(ctx, r.from); err != nil {
 			return err
 		}
 	}
@@ -84,12 +85,12 @@ func (r *run) followNew(ctx context.Context) (connection string, err error) {
 		return "", err
 	}
 	r.crash("before_follow", Reversing)
-	if err := r.from.SetReplicaPosition(ctx, position); err != nil {
+	if err := r.do(ctx, r.from, commandPosition(position)); err != nil {
 		return "", err
 	}
 	link := r.promotion.Link
 	link.Host, link.Port = host, port
-	if err := r.from.Follow(ctx, link, r.Replication); err != nil {
+	if err := r.do(ctx, r.from, commandFollow(link, r.Replication)); err != nil {
 		return "", err
 	}
 	r.crash("after_follow", Reversing)
@@ -98,7 +99,7 @@ func (r *run) followNew(ctx context.Context) (connection string, err error) {
 
 func (r *run) startOld(ctx context.Context, connection string) error {
 	r.crash("before_start", Reversing)
-	if err := r.from.StartReplica(ctx, connection); err != nil {
+	if err := r.do(ctx, r.from, commandStart(connection)); err != nil {
 		return err
 	}
 	r.crash("after_start", Reversing)
@@ -216,8 +217,7 @@ func (r *run) release(ctx context.Context, server *database.Server, last State, 
 			if row.Token.Move != r.promotion.Record.Move {
 				return nil // planned, and never claimed
 			}
-			return fence.TransitionWithin(ctx, tx, r.lockBound(), fence.Change{
-				From: fence.Active, FromToken: r.token, To: fence.Active})
+			return r.change(ctx, server, tx, r.lockBound(), changeRelease(r.token))
 		})
 	})
 	if err != nil {

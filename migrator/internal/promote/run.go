@@ -24,6 +24,8 @@ type run struct {
 	// passed is set once this run has read or made the commit point.
 	passed bool
 	tries  int // of the freeze
+	// hooked is set once the hooks before the freeze have run.
+	hooked bool
 }
 
 // Run takes a promotion that Start made to its rest: done, or aborted.
@@ -120,14 +122,18 @@ func (r *run) steps() map[State]func(context.Context) (State, error) {
 }
 
 // settleTime bounds putting things right after a failure, when the context of
-// the run may be over.
-const settleTime = 10 * time.Second
+// the run may be over; lockedTime, when somebody has a lock on the whole server:
+// nobody can write until it ends, and then the shard must be thawed.
+const (
+	settleTime = 10 * time.Second
+	lockedTime = 2 * time.Minute
+)
 
 // putRight ends a hold or a freeze after a failure, whatever happened, so that
 // no user waits for a migrator that has stopped. It returns the failure, or nil
 // if it turns out that the commit point was passed and the run can go on.
 func (r *run) putRight(ctx context.Context, failure error) error {
-	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockedTime)
 	defer cancel()
 	if err := r.settle(settling); err != nil {
 		return r.failed(errors.Join(failure, err), "")
@@ -148,13 +154,13 @@ func (r *run) afterFailure(ctx context.Context, failure error) (State, error) {
 		if err == nil {
 			return Switching, nil // the commit point was passed after all
 		}
-		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) {
+		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) && !errors.Is(failure, ErrHook) {
 			return r.stepBack(ctx, failure.Error())
 		}
 		failure = err
 	}
 	if ctx.Err() != nil || !abortable(r.promotion.State()) || r.promotion.State() == Aborting ||
-		!errors.Is(failure, ErrSteppedBack) && !errors.Is(failure, ErrBusy) {
+		!errors.Is(failure, ErrSteppedBack) && !errors.Is(failure, ErrBusy) && !errors.Is(failure, ErrHook) {
 		return "", r.failed(failure, "")
 	}
 	if err := r.enter(ctx, Aborting, failure.Error()); err != nil {
@@ -214,6 +220,7 @@ func (r *run) enterWith(ctx context.Context, server *database.Server, next State
 	record := *r.promotion.Record
 	record.State, record.Detail = string(next), detail
 	record.Open = next != Aborted && next != Done
+	r.tell(server.Name(), textJournal(next))
 	r.crash("before_journal", next)
 	err = database.InTx(ctx, server.DB, func(tx *sql.Tx) error {
 		if err := f(tx); err != nil {
@@ -232,12 +239,6 @@ func (r *run) enterWith(ctx context.Context, server *database.Server, next State
 
 // crash is the crash point "state.what".
 func (r *run) crash(what string, s State) { r.Crash.At(crash.Point(string(s) + "." + what)) }
-
-// lockBound is the prefix of statements that wait for the shard's row. While
-// one waits, new writers queue behind it.
-func (r *run) lockBound() string {
-	return database.WithinMillis(int(r.Limits.FreezeLock.Milliseconds()))
-}
 
 // patiently repeats what failed for want of a lock, and says that it waits. How
 // often a freeze may be tried has no part in it: this harms nobody.

@@ -106,23 +106,34 @@ var needed = []string{"READ_ONLY ADMIN", "REPLICATION SLAVE ADMIN", "SLAVE MONIT
 // older than these privileges has SUPER for them.
 func (i *inspection) privileges(ctx context.Context) error {
 	for _, server := range []*database.Server{i.from, i.to} {
-		has, err := words(ctx, server, "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = "+
-			"CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')")
-		if err != nil {
+		if err := i.privilegesOn(ctx, server); err != nil {
 			return err
 		}
-		var missing []string
-		for _, privilege := range needed {
-			if !slices.Contains(has, privilege) {
-				missing = append(missing, privilege)
-			}
-		}
-		if len(missing) != 0 {
-			i.refuse(server, CheckPrivileges, fmt.Sprintf("GRANT %s ON *.* TO the migrator's account, directly, not by a role", strings.Join(missing, ", ")),
-				"the migrator's account lacks %s", strings.Join(missing, ", "))
+	}
+	return i.proof(ctx)
+}
+
+func (i *inspection) privilegesOn(ctx context.Context, server *database.Server) error {
+	has, err := words(ctx, server, "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = "+
+		"CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')")
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, privilege := range needed {
+		if !slices.Contains(has, privilege) {
+			missing = append(missing, privilege)
 		}
 	}
-	// The proof, where it costs nothing: no row has this bucket.
+	if len(missing) != 0 {
+		i.refuse(server, CheckPrivileges, fmt.Sprintf("GRANT %s ON *.* TO the migrator's account, directly, not by a role", strings.Join(missing, ", ")),
+			"the migrator's account lacks %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// proof tries it, where it costs nothing: no row has this bucket.
+func (i *inspection) proof(ctx context.Context) error {
 	readOnly, err := i.to.ReadOnly(ctx)
 	if err != nil || !readOnly {
 		return err
@@ -137,90 +148,6 @@ func (i *inspection) privileges(ctx context.Context) error {
 			"the migrator's account cannot write on a server that is read-only: %s", err)
 	}
 	return nil
-}
-
-// accounts: nobody writes on a server that is read-only. Accounts that could
-// and are connected now refuse, for they might; administrators, who may grant,
-// and accounts that are not connected warn. Privileges by a role are not seen.
-func (i *inspection) accounts(ctx context.Context) error {
-	privileged, err := privilegedAccounts(ctx, i.from)
-	if err != nil {
-		return err
-	}
-	connected, err := words(ctx, i.from, "SELECT DISTINCT USER FROM information_schema.PROCESSLIST WHERE COMMAND NOT LIKE 'Binlog Dump%'")
-	if err != nil {
-		return err
-	}
-	for _, account := range privileged {
-		name := account.user
-		if name == i.from.Account.User || name == i.Replication.User || name == "mariadb.sys" || name == "mysql.sys" {
-			continue
-		}
-		const remedy = "REVOKE %s ON *.* FROM %s, or end its connections for the promotion"
-		switch {
-		case !slices.Contains(connected, name):
-			i.warn(i.from, CheckAccounts, fmt.Sprintf(remedy, account.privilege, name),
-				"%s has %s, so read_only would not stop it; it is not connected", name, account.privilege)
-		case account.administrator:
-			i.warn(i.from, CheckAccounts, "see that nobody writes by it until the promotion is done",
-				"%s is connected and has %s, so read_only does not stop it", name, account.privilege)
-		default:
-			i.refuse(i.from, CheckAccounts, fmt.Sprintf(remedy, account.privilege, name),
-				"%s is connected and has %s, so read_only does not stop its writes", name, account.privilege)
-		}
-	}
-	return nil
-}
-
-// privileged is an account that read_only does not stop.
-type privileged struct {
-	user, privilege string
-	administrator   bool // may grant it
-}
-
-// privilegedAccounts lists the accounts that read_only does not stop, each user
-// name once. SUPER was enough until READ_ONLY ADMIN came to be.
-func privilegedAccounts(ctx context.Context, server *database.Server) ([]privileged, error) {
-	rows, err := server.DB.QueryContext(ctx, "SELECT GRANTEE, PRIVILEGE_TYPE, IS_GRANTABLE = 'YES' FROM information_schema.USER_PRIVILEGES "+
-		"WHERE PRIVILEGE_TYPE IN ('READ_ONLY ADMIN', 'READ ONLY ADMIN', 'SUPER') ORDER BY GRANTEE, PRIVILEGE_TYPE")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	bySuper, err := superIsEnough(ctx, server)
-	if err != nil {
-		return nil, err
-	}
-	var all []privileged
-	for rows.Next() {
-		var grantee string
-		var p privileged
-		if err := rows.Scan(&grantee, &p.privilege, &p.administrator); err != nil {
-			return nil, err
-		}
-		if p.privilege == "SUPER" && !bySuper {
-			continue
-		}
-		p.user = strings.Trim(grantee[:max(0, strings.LastIndex(grantee, "@"))], "'")
-		if !slices.ContainsFunc(all, func(o privileged) bool { return o.user == p.user }) {
-			all = append(all, p)
-		}
-	}
-	return all, rows.Err()
-}
-
-// superIsEnough says whether SUPER passes read_only on this server: before
-// MariaDB 10.11.
-func superIsEnough(ctx context.Context, server *database.Server) (bool, error) {
-	v, err := server.Variable(ctx, "version")
-	if err != nil {
-		return false, err
-	}
-	var major, minor int
-	if _, err := fmt.Sscanf(v, "%d.%d", &major, &minor); err != nil {
-		return true, nil //nolint:nilerr // unknown: the safe answer
-	}
-	return major < 10 || major == 10 && minor < 11, nil
 }
 
 // follower: the account of the replication is there, and can replicate from the

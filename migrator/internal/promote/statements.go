@@ -2,22 +2,202 @@ package promote
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
 )
 
-// Statement is one thing that a promotion would do.
+// Statement is one thing that a promotion does, or would do.
 type Statement struct {
 	State  State  `json:"state"`
-	Server string `json:"server"` // its name, or "map"
-	Do     string `json:"do"`
+	Server string `json:"server"` // its name, or "map", or "hook"
+	// Do is the statement with its values. What is secret, or not known before
+	// the run, is written as one of the words below.
+	Do string `json:"do"`
+	// Wait is true for what only waits. It may be done again, or not at all.
+	Wait bool `json:"wait,omitempty"`
 }
 
-// Statements lists what a promotion would do, in order, without the journal's
-// entries. It changes nothing, and shows no password.
+// The words that stand in a Statement for values that a dry run cannot know, or
+// that nobody shall see.
+const (
+	wordMove     = "p-…"
+	wordPassword = "…"
+	wordPosition = "…"
+)
+
+// command is one statement that changes something on a server. Every one that a
+// promotion executes, but the journal's, is made by a function of this file, for
+// the run and for the dry run, and executed by do or through recorder.
+type command struct {
+	text string
+	args []any
+	show []any // in the place of args, where they are not to be seen
+}
+
+func (o command) String() string {
+	args := o.args
+	if o.show != nil {
+		args = o.show
+	}
+	return written(o.text, args)
+}
+
+// written puts the values into a statement, as the server logs them.
+func written(text string, args []any) string {
+	var b strings.Builder
+	for _, arg := range args {
+		before, after, found := strings.Cut(text, "?")
+		if !found {
+			break
+		}
+		b.WriteString(before)
+		switch v := arg.(type) {
+		case string:
+			b.WriteString("'" + strings.ReplaceAll(v, "'", "''") + "'")
+		default:
+			fmt.Fprint(&b, v)
+		}
+		text = after
+	}
+	return b.String() + text
+}
+
+func commandReadOnly(on bool) command {
+	if on {
+		return command{text: "SET GLOBAL read_only = 1"}
+	}
+	return command{text: "SET GLOBAL read_only = 0"}
+}
+
+func commandStop(connection string) command {
+	return command{text: "STOP SLAVE ?", args: []any{connection}}
+}
+
+func commandStart(connection string) command {
+	return command{text: "START SLAVE ?", args: []any{connection}}
+}
+
+func commandForget(connection string) command {
+	return command{text: "RESET SLAVE ? ALL", args: []any{connection}}
+}
+
+func commandPosition(p database.Position) command {
+	return command{text: "SET GLOBAL gtid_slave_pos = ?", args: []any{p.String()}, show: []any{wordPosition}}
+}
+
+func commandFollow(link database.Link, account database.Account) command {
+	o := command{}
+	o.text, o.args = database.FollowStatement(link, account)
+	_, o.show = database.FollowStatement(link, database.Account{User: account.User, Password: wordPassword})
+	return o
+}
+
+// The changes of the shard's row, in their order.
+
+func changeClaim(token fence.Token) fence.Change {
+	return fence.Change{From: fence.Active, To: fence.Active, ToToken: token}
+}
+
+func changeFreeze(token fence.Token) fence.Change {
+	return fence.Change{From: fence.Active, FromToken: token, To: fence.Frozen, ToToken: token}
+}
+
+func changeThaw(token fence.Token) fence.Change {
+	return fence.Change{From: fence.Frozen, FromToken: token, To: fence.Active, ToToken: token}
+}
+
+func changeCommit(token fence.Token) fence.Change {
+	return fence.Change{From: fence.Frozen, FromToken: token, To: fence.Moved, ToToken: token}
+}
+
+func changeActivate(from fence.State, token fence.Token, id uint32) fence.Change {
+	return fence.Change{From: from, FromToken: token, To: fence.Active, ToToken: token, EpochUp: 1, ServerID: id}
+}
+
+func changeRelease(token fence.Token) fence.Change {
+	return fence.Change{From: fence.Active, FromToken: token, To: fence.Active}
+}
+
+// recorder passes statements on, and tells of those that change something.
+type recorder struct {
+	fence.Querier
+	tell func(text string)
+}
+
+func (c recorder) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	c.tell(written(query, args))
+	return c.Querier.ExecContext(ctx, query, args...)
+}
+
+// lister only tells of statements: it is the server of a dry run.
+type lister struct{ tell func(text string) }
+
+func (l lister) ExecContext(_ context.Context, query string, args ...any) (sql.Result, error) {
+	l.tell(written(query, args))
+	return driver.RowsAffected(1), nil
+}
+
+var errDryRun = errors.New("a dry run reads nothing here")
+
+func (l lister) QueryContext(context.Context, string, ...any) (*sql.Rows, error) {
+	return nil, errDryRun
+}
+
+// tell reports a statement that is about to be executed.
+func (r *run) tell(server, text string) {
+	if r.Executed != nil {
+		text = strings.ReplaceAll(text, string(r.promotion.Record.Move), wordMove)
+		r.Executed(Statement{State: r.promotion.State(), Server: server, Do: text})
+	}
+}
+
+// do executes a command.
+func (r *run) do(ctx context.Context, server *database.Server, o command) error {
+	return r.doOn(ctx, server, server.DB, o)
+}
+
+func (r *run) doOn(ctx context.Context, server *database.Server, q interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}, o command) error {
+	r.tell(server.Name(), o.String())
+	if _, err := q.ExecContext(ctx, o.text, o.args...); err != nil {
+		return fmt.Errorf("database %s: %s: %w", server.Name(), o, err)
+	}
+	return nil
+}
+
+// change changes the shard's row within a transaction on a server.
+func (r *run) change(ctx context.Context, server *database.Server, tx *sql.Tx, bound string, c fence.Change) error {
+	return fence.TransitionWithin(ctx, recorder{tx, func(text string) { r.tell(server.Name(), text) }}, bound, c)
+}
+
+// textHold, textHome and textJournal are what is shown of changes that are no
+// statements.
+func (e *Engine) textHold(d Detail) string {
+	return fmt.Sprintf("hold shard %s for %s at most; wait %s for the proxies' acknowledgements", d.Shard, e.Limits.Hold.Until, e.Limits.Hold.Ack)
+}
+
+func textHome(d Detail) string {
+	return fmt.Sprintf("shard %s lives in %s, epoch %d; end the hold", d.Shard, d.Target, d.Epoch+d.up())
+}
+
+func textJournal(s State) string { return "journal: " + string(s) }
+
+// lockBound is the prefix of statements that wait for the shard's row. While
+// one waits, new writers queue behind it.
+func (e *Engine) lockBound() string {
+	return database.WithinMillis(int(e.Limits.FreezeLock.Milliseconds()))
+}
+
+// Statements lists what a promotion would do, in order: what it executes, where,
+// and where it waits. It changes nothing, and shows no password.
 func (e *Engine) Statements(ctx context.Context, plan Plan) ([]Statement, error) {
 	x, err := e.find(ctx, plan)
 	if err != nil {
@@ -31,43 +211,91 @@ func (e *Engine) Statements(ctx context.Context, plan Plan) ([]Statement, error)
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := x.to.HostPort()
-	if err != nil {
+	link := upstream.Link
+	if link.Host, link.Port, err = x.to.HostPort(); err != nil {
 		return nil, err
 	}
-	link := upstream.Link
-	link.Host, link.Port = host, port
-	follow, args := database.FollowStatement(link, database.Account{User: e.Replication.User, Password: "…"})
-	for _, arg := range args {
-		word := fmt.Sprint(arg)
-		if s, ok := arg.(string); ok {
-			word = "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	s := &script{Engine: e, from: x.from.Name(), to: x.to.Name(), token: fence.Token{Move: wordMove, Run: 1},
+		detail: Detail{Shard: plan.Shard, Source: x.shard.Datacenter, Target: plan.Target, Epoch: x.shard.Epoch}}
+	s.before(ctx)
+	s.after(ctx, id, upstream.Connection, link)
+	return s.all, nil
+}
+
+// script writes down what a promotion does when all goes well.
+type script struct {
+	*Engine
+	from, to string
+	token    fence.Token
+	detail   Detail
+	all      []Statement
+}
+
+func (s *script) add(state State, server, do string) {
+	s.all = append(s.all, Statement{State: state, Server: server, Do: do})
+}
+
+func (s *script) wait(state State, server, do string) {
+	s.all = append(s.all, Statement{State: state, Server: server, Do: do, Wait: true})
+}
+
+func (s *script) hooks(state State, at HookPoint) {
+	for _, h := range s.Hooks {
+		if h.At == at {
+			s.add(state, "hook", h.text())
 		}
-		follow = strings.Replace(follow, "?", word, 1)
 	}
-	row := func(set, from string) string {
-		return fmt.Sprintf("UPDATE %s SET %s WHERE bucket = %d AND state = '%s' AND move_id = TOKEN", fence.Table, set, fence.ShardRow, from)
-	}
-	within := database.WithinMillis(int(e.Limits.FreezeLock.Milliseconds()))
-	from, to := x.from.Name(), x.to.Name()
-	connection := "'" + upstream.Connection + "'"
-	return []Statement{
-		{Replicating, from, within + strings.Replace(row("move_id = TOKEN", string(fence.Active)), "AND move_id = TOKEN", "AND move_id = ''", 1)},
-		{CatchingUp, to, fmt.Sprintf("SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, %.3f), until it is in time", e.Limits.CatchUp.Seconds())},
-		{Holding, "map", fmt.Sprintf("hold shard %s for %s at most; wait %s for the proxies' acknowledgements", plan.Shard, e.Limits.Hold.Until, e.Limits.Hold.Ack)},
-		{Freezing, from, within + row("state = 'frozen'", string(fence.Active))},
-		{Freezing, from, fmt.Sprintf("SET GLOBAL read_only = 1 (within %s)", e.Limits.ReadOnly)},
-		{Freezing, to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, …), within " + e.Limits.Freeze.String() + " since the freeze"},
-		{Freezing, from, row("state = 'moved'", string(fence.Frozen)) + " (the commit point)"},
-		{Switching, to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the old primary, …)"},
-		{Switching, to, "STOP SLAVE " + connection},
-		{Switching, to, "RESET SLAVE " + connection + " ALL"},
-		{Switching, to, row(fmt.Sprintf("state = 'active', epoch = epoch + 1, server_id = %d", id), string(fence.Moved))},
-		{Switching, to, "SET GLOBAL read_only = 0"},
-		{Publishing, "map", fmt.Sprintf("shard %s lives in %s, epoch %d; end the hold", plan.Shard, plan.Target, x.shard.Epoch+1)},
-		{Reversing, from, "SET GLOBAL gtid_slave_pos = its @@gtid_binlog_pos"},
-		{Reversing, from, follow},
-		{Reversing, from, "START SLAVE ''"},
-		{Done, to, within + row("move_id = ''", string(fence.Active))},
-	}, nil
+}
+
+func (s *script) change(ctx context.Context, state State, server, bound string, c fence.Change) {
+	// A lister fails at nothing.
+	_ = fence.TransitionWithin(ctx, lister{func(text string) { s.add(state, server, text) }}, bound, c)
+}
+
+func (s *script) bounds(state State, server string, bound time.Duration) {
+	s.add(state, server, commandBounds(bound).String())
+}
+
+// before is what is done up to the commit point.
+func (s *script) before(ctx context.Context) {
+	s.add(Planned, s.from, textJournal(Planned))
+	s.add(Planned, s.from, textJournal(Replicating))
+	s.change(ctx, Replicating, s.from, s.lockBound(), changeClaim(s.token))
+	s.add(Replicating, s.from, textJournal(CatchingUp))
+	s.wait(CatchingUp, s.to, fmt.Sprintf("SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, %.3f), until it is in time", s.Limits.CatchUp.Seconds()))
+	s.hooks(CatchingUp, BeforeFreeze)
+	s.add(CatchingUp, s.from, textJournal(Holding))
+	s.add(Holding, "map", s.textHold(s.detail))
+	s.add(Holding, s.from, textJournal(Freezing))
+	s.bounds(Freezing, s.from, 0)
+	s.change(ctx, Freezing, s.from, s.lockBound(), changeFreeze(s.token))
+	s.bounds(Freezing, s.from, s.Limits.ReadOnly)
+	s.add(Freezing, s.from, commandReadOnly(true).String())
+	s.wait(Freezing, s.to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, …), within "+s.Limits.Freeze.String()+" since the freeze")
+	s.hooks(Freezing, BeforeCommit)
+	s.bounds(Freezing, s.from, 0)
+	s.change(ctx, Freezing, s.from, "", changeCommit(s.token))
+	s.add(Freezing, s.from, textJournal(Switching)+" (in the transaction of the commit point)")
+}
+
+// after is what is done past it.
+func (s *script) after(ctx context.Context, id uint32, connection string, link database.Link) {
+	s.wait(Switching, s.to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the old primary, …)")
+	s.add(Switching, s.to, commandStop(connection).String())
+	s.add(Switching, s.to, commandForget(connection).String())
+	s.bounds(Switching, s.to, 0)
+	s.change(ctx, Switching, s.to, "", changeActivate(fence.Moved, s.token, id))
+	s.bounds(Switching, s.to, s.Limits.ReadOnly)
+	s.add(Switching, s.to, commandReadOnly(false).String())
+	s.add(Switching, s.to, textJournal(Publishing))
+	s.hooks(Publishing, AfterCommit)
+	s.add(Publishing, "map", textHome(s.detail))
+	s.add(Publishing, s.to, textJournal(Reversing))
+	s.hooks(Reversing, AfterPromote)
+	s.add(Reversing, s.from, commandPosition(nil).String())
+	s.add(Reversing, s.from, commandFollow(link, s.Replication).String())
+	s.add(Reversing, s.from, commandStart("").String())
+	s.hooks(Reversing, AfterReverse)
+	s.add(Reversing, s.to, textJournal(Done))
+	s.change(ctx, Reversing, s.to, s.lockBound(), changeRelease(s.token))
 }

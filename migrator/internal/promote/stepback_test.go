@@ -281,3 +281,44 @@ func TestAJournalNamesEveryState(t *testing.T) {
 		t.Errorf("the journal has %q, want %q", got, want)
 	}
 }
+
+// What the preflight refuses may come to be after it.
+func TestAReplicaThatIsDelayedAfterThePreflightIsWaitedForAndThePrimaryStaysWritable(t *testing.T) {
+	w := newWorld(t)
+	ws := w.startWriters()
+	w.limits.Freeze, w.limits.FreezeTries = 300*time.Millisecond, 1
+	must(t, w.points.ArmFunc("freezing.before_freeze", func() {
+		must(t, w.b.Exec(t.Context(), "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 2", "START SLAVE"))
+	}))
+	if _, err := w.promote(cloud); !errors.Is(err, ErrSteppedBack) {
+		t.Fatal(err)
+	}
+	w.writable(legacy)
+	must(t, w.b.Exec(t.Context(), "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 0", "START SLAVE"))
+	ws.waitAcked(20)
+	w.settled(legacy, 1)
+	ws.check(legacy)
+}
+
+// The primary dies between the fence and the commit point, and comes back.
+func TestAPrimaryThatDiesInTheFreezeIsWritableAgainOnceItIsBack(t *testing.T) {
+	w := newWorld(t)
+	w.limits.Freeze, w.limits.FreezeTries = 300*time.Millisecond, 1
+	must(t, w.points.ArmFunc("freezing.after_applied", func() {
+		must(t, w.a.Kill())
+		must(t, w.a.Restart(context.Background()))
+	}))
+	ws := w.startWriters()
+	_, err := w.promote(cloud)
+	if err == nil {
+		t.Fatal("it was promoted past a primary that died")
+	}
+	w.points = &crash.Points{}
+	if s := w.lives(); s.Datacenter == legacy {
+		w.goOn()
+	}
+	ws.waitAcked(20)
+	at := w.lives()
+	w.settled(at.Datacenter, at.Epoch)
+	ws.check(at.Datacenter)
+}

@@ -30,6 +30,9 @@ const detachTries = 3
 // detach waits until the replica has all that the old primary has, and ends its
 // replication for good. Until it has ended nothing may be written there.
 func (r *run) detach(ctx context.Context) error {
+	if r.promotion.Lost {
+		return r.forgetLost(ctx)
+	}
 	for try := 1; ; try++ {
 		upstreams, err := r.to.Upstreams(ctx)
 		if err != nil {
@@ -47,7 +50,7 @@ func (r *run) detach(ctx context.Context) error {
 		upstream := upstreams[0]
 		if upstream.Failure() != "" {
 			// Stopped by an earlier run, or by a failure that is reported below.
-			if err := r.to.StartReplica(ctx, upstream.Connection); err != nil {
+			if err := r.do(ctx, r.to, commandStart(upstream.Connection)); err != nil {
 				return err
 			}
 		}
@@ -55,7 +58,7 @@ func (r *run) detach(ctx context.Context) error {
 			return err
 		}
 		r.crash("before_stop", Switching)
-		if err := r.to.StopReplica(ctx, upstream.Connection); err != nil {
+		if err := r.do(ctx, r.to, commandStop(upstream.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_stop", Switching)
@@ -70,7 +73,7 @@ func (r *run) detach(ctx context.Context) error {
 			return err
 		}
 		r.crash("before_reset", Switching)
-		if err := r.to.ForgetUpstream(ctx, upstream.Connection); err != nil {
+		if err := r.do(ctx, r.to, commandForget(upstream.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_reset", Switching)
@@ -173,7 +176,7 @@ func (r *run) checkDetached(ctx context.Context) error {
 // isSwitched says whether a row on the new primary is as this promotion makes
 // it.
 func (r *run) isSwitched(row fence.Row, id uint32) bool {
-	return row.State == fence.Active && row.ServerID == id && row.Epoch == r.promotion.Epoch+1
+	return row.State == fence.Active && row.ServerID == id && row.Epoch == r.promotion.Epoch+r.promotion.up()
 }
 
 // activate makes the row active for the new primary, and then the server
@@ -190,22 +193,25 @@ func (r *run) activate(ctx context.Context) error {
 	}
 	r.crash("before_activate", Switching)
 	switch {
+	case r.promotion.Lost && !r.isSwitched(row, id):
+		if err := r.activateLost(ctx, id); err != nil {
+			return err
+		}
 	case row.Token != r.token:
 		return fmt.Errorf("%s: the shard's row is with move_id %q: %w", r.to.Name(), row.Token, fence.ErrLostRow)
 	case !r.isSwitched(row, id):
 		if row.State != fence.Moved && row.State != fence.Frozen || row.Epoch != r.promotion.Epoch {
 			return fmt.Errorf("%s: the shard's row is %s, epoch %d: %w", r.to.Name(), row.State, row.Epoch, fence.ErrLostRow)
 		}
-		err := database.InTx(ctx, r.to.DB, func(tx *sql.Tx) error {
-			return fence.Transition(ctx, tx, fence.Change{
-				From: row.State, FromToken: r.token, To: fence.Active, ToToken: r.token, EpochUp: 1, ServerID: id})
+		err := r.decide(ctx, r.to, func(tx *sql.Tx) error {
+			return r.change(ctx, r.to, tx, "", changeActivate(row.State, r.token, id))
 		})
 		if err != nil {
 			return fmt.Errorf("activate on %s: %w", r.to.Name(), err)
 		}
 	}
 	r.crash("after_activate", Switching)
-	if err := r.to.MakeWritable(ctx, r.tag()); err != nil {
+	if err := r.makeWritable(ctx, r.to); err != nil {
 		return err
 	}
 	r.crash("after_writable", Switching)

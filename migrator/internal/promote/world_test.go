@@ -46,6 +46,9 @@ type world struct {
 	list   shardlib.ShardList
 	points *crash.Points
 	limits Limits
+	runs   []Hook
+	// executed, when not nil, is told what engines execute.
+	executed func(Statement)
 
 	mu     sync.Mutex
 	events []Event
@@ -144,7 +147,7 @@ func (w *world) caughtUp(from, to bucketmap.Datacenter) {
 }
 
 func (w *world) engine() *Engine {
-	return &Engine{Servers: w.shards, Limits: w.limits, Crash: w.points,
+	return &Engine{Servers: w.shards, Limits: w.limits, PastReadOnly: []string{testservers.AccountRoot}, Hooks: w.runs, Executed: w.executed, Crash: w.points,
 		Map:         &publish.Publisher{Store: w.store, Who: "test"},
 		Replication: database.Account{User: testservers.AccountReplica, Password: testservers.Password},
 		Report: func(e Event) {
@@ -409,6 +412,9 @@ func (ws *writers) check(dc bucketmap.Datacenter) {
 
 // childVariable makes the test binary a migrator that a test can kill.
 const childVariable = "DROVER_PROMOTE_CHILD"
+
+// soak says whether tests may take their time.
+func soak() bool { return os.Getenv("DROVER_SOAK") == "1" }
 
 func TestMain(m *testing.M) {
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // connections are lost on purpose

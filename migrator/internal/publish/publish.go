@@ -3,7 +3,8 @@
 //
 // A caller must (1) Hold and (2) go on only when Hold returned nil; (3) end the
 // hold with Home, which publishes the new home, or with Release. A hold whose
-// caller died ends at its deadline by itself.
+// caller died ends at its deadline by itself. PrepareHome between 2 and 3 does
+// most of Home's work before users wait for it.
 //
 // Every map passes a bucketmap.Guard before it is published. What people edit,
 // by Edit and Replace, may move MaxChange of the users at most; what a move or a
@@ -62,17 +63,22 @@ func (p *Publisher) Edit(ctx context.Context, why string, edit func(*bucketmap.D
 
 func (p *Publisher) edit(ctx context.Context, maxChange float64, why string, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
 	store := &guarded{Store: p.Store, guard: p.guard(maxChange)}
-	snap, err := bucketmap.Update(ctx, store, bucketmap.Change{Who: p.Who, Why: why}, func(d *bucketmap.Draft) error {
+	snap, err := bucketmap.Update(ctx, store, bucketmap.Change{Who: p.Who, Why: why}, p.resolved(edit))
+	if err != nil {
+		return nil, fmt.Errorf("publish (%s): %w", why, err)
+	}
+	return snap, nil
+}
+
+// resolved is an edit, and then the default by it.
+func (p *Publisher) resolved(edit func(*bucketmap.Draft) error) func(*bucketmap.Draft) error {
+	return func(d *bucketmap.Draft) error {
 		if err := edit(d); err != nil {
 			return err
 		}
 		d.ResolveDefault(p.Weight)
 		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("publish (%s): %w", why, err)
 	}
-	return snap, nil
 }
 
 // Hold publishes a map with these holds, which must all carry the same move,
@@ -108,8 +114,14 @@ func (p *Publisher) Release(ctx context.Context, move bucketmap.MoveID) error {
 // Home publishes what edit changes and ends the holds of the move, in one
 // version.
 func (p *Publisher) Home(ctx context.Context, move bucketmap.MoveID, edit func(*bucketmap.Draft) error) (*bucketmap.Snapshot, error) {
-	return p.edit(ctx, 0, fmt.Sprintf("new home by %s", move), func(d *bucketmap.Draft) error {
+	return p.edit(ctx, 0, whyHome(move), homeEdit(move, edit))
+}
+
+func whyHome(move bucketmap.MoveID) string { return fmt.Sprintf("new home by %s", move) }
+
+func homeEdit(move bucketmap.MoveID, edit func(*bucketmap.Draft) error) func(*bucketmap.Draft) error {
+	return func(d *bucketmap.Draft) error {
 		d.DropHolds(move)
 		return edit(d)
-	})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -16,17 +17,15 @@ import (
 	"drover/bucketmap/yaml"
 )
 
-// noAckOf fails when a version is acknowledged within a while.
+// noAckOf fails when a version is acknowledged within a second of a bubble's
+// time, in which the swap looks thousands of times.
 func noAckOf(t *testing.T, s *source, version bucketmap.Version) {
 	t.Helper()
-	for range 20 {
-		time.Sleep(sentPoll)
-		select {
-		case ack := <-s.acks:
-			if ack.Version == version {
-				t.Fatalf("acknowledged while a request was being sent by an older map: %+v", ack)
-			}
-		default:
+	time.Sleep(time.Second)
+	synctest.Wait()
+	for len(s.acks) != 0 {
+		if ack := <-s.acks; ack.Version == version {
+			t.Fatalf("acknowledged while a request was being sent by an older map: %+v", ack)
 		}
 	}
 }
@@ -56,55 +55,59 @@ func users(t *testing.T, ids ...string) *bucketmap.Whitelist {
 }
 
 func TestUsersThatCameMeanwhileDoNotHideARequestByAnOlderMap(t *testing.T) {
-	s := newSource()
-	s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
-	table := newTable(t, s, nil)
-	defer start(t, table)()
-	sending, ok := table.Enter(1)
-	if !ok {
-		t.Fatal("cannot send by the map in force")
-	}
-	if err := table.SetUsers(t.Context(), users(t, "ann")); err != nil {
-		t.Fatal(err)
-	}
-	if d := table.Current().Decide([]byte("ann")); d.Reason != bucketmap.ReasonWhitelist {
-		t.Errorf("got %+v", d)
-	}
-	s.events <- newMap(t, 2, "legacy")
-	noAckOf(t, s, 2)
-	sending.Leave()
-	if ack := ackOf(s, 2); ack.Digest != newMap(t, 2, "legacy").Digest() {
-		t.Errorf("got %+v", ack)
-	}
-	if d := table.Current().Decide([]byte("ann")); d.Reason != bucketmap.ReasonWhitelist {
-		t.Errorf("the users are gone with the map: %+v", d)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
+		table := newTable(t, s, nil)
+		defer start(t, table)()
+		sending, ok := table.Enter(1)
+		if !ok {
+			t.Fatal("cannot send by the map in force")
+		}
+		if err := table.SetUsers(t.Context(), users(t, "ann")); err != nil {
+			t.Fatal(err)
+		}
+		if d := table.Current().Decide([]byte("ann")); d.Reason != bucketmap.ReasonWhitelist {
+			t.Errorf("got %+v", d)
+		}
+		s.events <- newMap(t, 2, "legacy")
+		noAckOf(t, s, 2)
+		sending.Leave()
+		if ack := ackOf(s, 2); ack.Digest != newMap(t, 2, "legacy").Digest() {
+			t.Errorf("got %+v", ack)
+		}
+		if d := table.Current().Decide([]byte("ann")); d.Reason != bucketmap.ReasonWhitelist {
+			t.Errorf("the users are gone with the map: %+v", d)
+		}
+	})
 }
 
 func TestAnOfferWithoutTimeIsAcknowledgedLater(t *testing.T) {
-	s := newSource()
-	s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
-	table := newTable(t, s, nil)
-	defer start(t, table)()
-	sending, ok := table.Enter(1)
-	if !ok {
-		t.Fatal("cannot send by the map in force")
-	}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	if err := table.Offer(ended, newMap(t, 2, "legacy")); err != nil {
-		t.Fatal(err)
-	}
-	if table.Current().Version() != 2 {
-		t.Fatal("it is not in force")
-	}
-	s.errs <- errors.New("down")
-	s.errs <- &bucketmap.RefusedError{Rule: bucketmap.RuleUnreadable, Detail: "no map"} // acknowledged, with version 1
-	noAckOf(t, s, 2)
-	sending.Leave()
-	if ack := ackOf(s, 2); ack.Reason == "" {
-		t.Errorf("the refusal is forgotten: %+v", ack)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
+		table := newTable(t, s, nil)
+		defer start(t, table)()
+		sending, ok := table.Enter(1)
+		if !ok {
+			t.Fatal("cannot send by the map in force")
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := table.Offer(ended, newMap(t, 2, "legacy")); err != nil {
+			t.Fatal(err)
+		}
+		if table.Current().Version() != 2 {
+			t.Fatal("it is not in force")
+		}
+		s.errs <- errors.New("down")
+		s.errs <- &bucketmap.RefusedError{Rule: bucketmap.RuleUnreadable, Detail: "no map"} // acknowledged, with version 1
+		noAckOf(t, s, 2)
+		sending.Leave()
+		if ack := ackOf(s, 2); ack.Reason == "" {
+			t.Errorf("the refusal is forgotten: %+v", ack)
+		}
+	})
 }
 
 func TestAStoreThatIsDownIsNoRefusal(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,41 +104,30 @@ func start(t *testing.T, table *Table) (stop func()) {
 }
 
 func TestTheAcknowledgementFollowsTheLastRequestByTheOldMap(t *testing.T) {
-	s := newSource()
-	s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
-	swapped := make(chan struct{}, 10)
-	table := newTable(t, s, func(o *Options) { o.OnSwap = func(*bucketmap.Snapshot) { swapped <- struct{}{} } })
-	stop := start(t, table)
-	defer stop()
-	<-swapped
-	if ack := <-s.acks; ack.Version != 1 {
-		t.Fatalf("got %+v", ack)
-	}
-	sending, ok := table.Enter(1)
-	if !ok {
-		t.Fatal("cannot send by the map in force")
-	}
-	s.events <- newMap(t, 2, "legacy")
-	<-swapped // the swap is done; the acknowledgement waits
-	if _, ok := table.Enter(1); ok {
-		t.Error("a request may still go by the old map")
-	}
-	for range 20 {
-		time.Sleep(sentPoll)
-		select {
-		case ack := <-s.acks:
-			if ack.Version == 2 {
-				t.Fatal("acknowledged while a request was being sent by the old map")
-			}
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource()
+		s.load = func() (*bucketmap.Snapshot, error) { return newMap(t, 1, "legacy"), nil }
+		swapped := make(chan struct{}, 10)
+		table := newTable(t, s, func(o *Options) { o.OnSwap = func(*bucketmap.Snapshot) { swapped <- struct{}{} } })
+		stop := start(t, table)
+		defer stop()
+		<-swapped
+		if ack := <-s.acks; ack.Version != 1 {
+			t.Fatalf("got %+v", ack)
 		}
-	}
-	sending.Leave()
-	for ack := range s.acks {
-		if ack.Version == 2 {
-			break
+		sending, ok := table.Enter(1)
+		if !ok {
+			t.Fatal("cannot send by the map in force")
 		}
-	}
+		s.events <- newMap(t, 2, "legacy")
+		<-swapped // the swap is done; the acknowledgement waits
+		if _, ok := table.Enter(1); ok {
+			t.Error("a request may still go by the old map")
+		}
+		noAckOf(t, s, 2)
+		sending.Leave()
+		ackOf(s, 2)
+	})
 }
 
 func TestEnterAndSwapNeverBothWin(t *testing.T) {

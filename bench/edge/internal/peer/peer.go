@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/scene"
+	"drover/bench/internal/proc"
 )
 
 // The peers by name.

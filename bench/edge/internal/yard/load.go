@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/scene"
+	"drover/bench/internal/proc"
 )
 
 // drainMax bounds the wait for the last answers of a load.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/scene"
+	"drover/bench/internal/proc"
 )
 
 // Command is one line to the process, as JSON. Op says which fields count.

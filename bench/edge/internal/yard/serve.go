@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"drover/bench/edge/internal/proc"
 	"drover/bench/edge/internal/scene"
+	"drover/bench/internal/proc"
 )
 
 const (

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
@@ -20,25 +18,6 @@ const buckets = 16
 const IdentityHeader = "X-User-Id"
 
 const datacenter bucketmap.Datacenter = "here"
-
-// buildDrover builds the proxy of the source tree that the suite runs in.
-func buildDrover(ctx context.Context, dir string) (string, error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("find Drover's sources (run the suite from within them): %w", err)
-	}
-	path, source, _ := strings.Cut(strings.TrimSpace(string(root)), " ")
-	if path != "drover" {
-		return "", fmt.Errorf("this is module %s: run the suite from within Drover's sources", path)
-	}
-	binary := filepath.Join(dir, "drover-proxy")
-	command := exec.CommandContext(ctx, "go", "build", "-o", binary, "./proxy")
-	command.Dir = source
-	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, output)
-	}
-	return binary, nil
-}
 
 func drover(ctx context.Context, binary, client, origin string, place Place) (program, error) {
 	folder := filepath.Join(place.Dir, "map")

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"drover/tools/sources"
 )
 
 // Kind is one of the proxies.
@@ -67,7 +69,7 @@ type program struct {
 func Prepare(ctx context.Context, kind Kind, dir string) (string, error) {
 	switch kind {
 	case Drover:
-		return buildDrover(ctx, dir)
+		return sources.Program(ctx, dir, "proxy")
 	case Nginx, HAProxy:
 		return find(ctx, string(kind))
 	default:

@@ -91,8 +91,8 @@ func TestEveryKindOfHarmIsFound(t *testing.T) {
 func TestAStallIsFromTheLastAcknowledgementToTheFirstOfTheNextEpoch(t *testing.T) {
 	b := script(acked("alpha", 1, 0, 10, 20), acked("alpha", 1, 1, 20, 25), acked("gamma", 2, 2, 30, 40), acked("gamma", 2, 3, 41, 50))
 	stalls := b.Stalls()
-	if len(stalls) != 1 || stalls[0] != 15*time.Millisecond {
-		t.Errorf("stalls %v, want one of 15ms", stalls)
+	if len(stalls) != 1 || stalls[Change{0, 2}] != 15*time.Millisecond {
+		t.Errorf("stalls %v, want one of 15ms, at the beginning of epoch 2", stalls)
 	}
 	if max := Quantile([]int{1, 2, 3}, 1); max != 3 {
 		t.Errorf("the largest of 1, 2 and 3 is %d", max)

@@ -2,24 +2,26 @@ package book
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"drover/bucketmap"
 )
 
-// Stalls returns, for each time that a bucket changed its home, how long from
-// the last acknowledgement at the old home to the first at the new one, the
-// shortest first.
-func (b *Book) Stalls() []time.Duration {
+// Change is one change of home of one bucket, by the epoch that began with it.
+type Change struct {
+	Bucket bucketmap.BucketID
+	Epoch  bucketmap.Epoch
+}
+
+// Stalls returns, for each change of home, how long from the last
+// acknowledgement at the old home to the first at the new one. That is what the
+// mover costs only where somebody wrote to the bucket without a pause; elsewhere
+// it has the clients' own pauses in it.
+func (b *Book) Stalls() map[Change]time.Duration {
 	type times struct{ first, last time.Duration }
-	type key struct {
-		bucket bucketmap.BucketID
-		epoch  bucketmap.Epoch
-	}
-	all := map[key]times{}
+	all := map[Change]times{}
 	for _, e := range b.writes(Acknowledged) {
-		k := key{e.Bucket, e.Epoch}
+		k := Change{e.Bucket, e.Epoch}
 		t, ok := all[k]
 		if !ok || e.Ended < t.first {
 			t.first = e.Ended
@@ -27,13 +29,13 @@ func (b *Book) Stalls() []time.Duration {
 		t.last = max(t.last, e.Ended)
 		all[k] = t
 	}
-	var stalls []time.Duration
+	stalls := map[Change]time.Duration{}
 	for k, t := range all {
-		if next, ok := all[key{k.bucket, k.epoch + 1}]; ok {
-			stalls = append(stalls, max(0, next.first-t.last))
+		k.Epoch++
+		if next, ok := all[k]; ok {
+			stalls[k] = max(0, next.first-t.last)
 		}
 	}
-	slices.Sort(stalls)
 	return stalls
 }
 

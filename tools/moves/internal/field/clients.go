@@ -67,6 +67,39 @@ func (f *Field) Start(ctx context.Context, c Crowd) {
 	}
 }
 
+// dwellPause is between two requests of a client that dwells on a bucket: a
+// stall is measured to within it and a write's own time.
+const dwellPause = time.Millisecond
+
+// Dwell writes to one bucket through the library, in the old datacenter, with
+// hardly a pause, until the returned function is called. What such a client
+// waits for is the mover's doing and not its own.
+func (f *Field) Dwell(ctx context.Context, bucket bucketmap.BucketID) (end func()) {
+	ctx, cancel := context.WithCancel(f.started(ctx))
+	done := make(chan struct{})
+	users := f.users[bucket]
+	f.clients.Go(func() {
+		defer close(done)
+		for turn := 0; ctx.Err() == nil; turn++ {
+			_ = f.writeByLibrary(ctx, "dwelling client", legacy, users[turn%(len(users)-1)]) // it is in the book
+			pause(ctx, dwellPause)
+		}
+	})
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// Epoch is the newest one of a bucket by the map.
+func (f *Field) Epoch(ctx context.Context, bucket bucketmap.BucketID) (bucketmap.Epoch, error) {
+	snap, err := f.store.Load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return snap.Epoch(bucket), nil
+}
+
 // Watch writes to the buckets at both ends, whatever map and fence say, until
 // the returned function is called: the two must never both succeed.
 func (f *Field) Watch(ctx context.Context, every time.Duration, buckets ...bucketmap.BucketID) (end func()) {

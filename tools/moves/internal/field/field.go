@@ -15,7 +15,7 @@ import (
 	"drover/shardlib"
 	"drover/tools/moves/internal/book"
 	"drover/tools/moves/internal/program"
-	"drover/tools/moves/internal/relay"
+	"drover/tools/relay"
 	"drover/tools/testservers"
 )
 

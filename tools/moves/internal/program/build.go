@@ -4,12 +4,12 @@ import (
 	"context"
 	_ "embed" // halt.go.txt
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"drover/tools/sources"
 )
 
 //go:embed halt.go.txt
@@ -32,7 +32,7 @@ func Build(ctx context.Context, dir string) (string, error) {
 }
 
 func build(ctx context.Context, dir string) (string, error) {
-	root, err := sourceTree(ctx)
+	root, err := sources.Root(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -64,28 +64,5 @@ func build(ctx context.Context, dir string) (string, error) {
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "migrator")
-	command := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-o", path, "./migrator")
-	command.Dir = root
-	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, output)
-	}
-	return path, nil
-}
-
-// sourceTree returns the root of Drover's sources.
-func sourceTree(ctx context.Context) (string, error) {
-	output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}").Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-		}
-		return "", fmt.Errorf("find the sources, run this from within them: %w", err)
-	}
-	path, dir, _ := strings.Cut(strings.TrimSpace(string(output)), " ")
-	if path != "drover" {
-		return "", fmt.Errorf("this is module %s: run this from within Drover's sources", path)
-	}
-	return dir, nil
+	return sources.Program(ctx, dir, "migrator", "-overlay", list)
 }

@@ -6,28 +6,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"drover/internal/cli"
 	"drover/tools/testservers"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "testservers:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(cli.Run("testservers", command(os.Stdout, os.Stderr))) }
 
-// run is the whole program. What a script reads goes to out, the rest to
+// command is the whole program. What a script reads goes to out, the rest to
 // messages.
-func run(ctx context.Context, args []string, out, messages io.Writer) error {
+func command(out, messages io.Writer) *cobra.Command {
 	log := func(format string, args ...any) { fmt.Fprintf(messages, format+"\n", args...) }
 	root := &cobra.Command{
 		Use:           "testservers",
@@ -36,10 +28,9 @@ func run(ctx context.Context, args []string, out, messages io.Writer) error {
 		SilenceErrors: true,
 	}
 	root.AddCommand(installCommand(log), runCommand(log), sweepCommand())
-	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(messages)
-	return root.ExecuteContext(ctx)
+	return root
 }
 
 func installCommand(log func(string, ...any)) *cobra.Command {

@@ -13,6 +13,13 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
+// run runs the program as a command line does.
+func run(ctx context.Context, args []string, out, messages io.Writer) error {
+	c := command(out, messages)
+	c.SetArgs(args)
+	return c.ExecuteContext(ctx)
+}
+
 func TestRunPrintsServersThatAnswerUntilItIsInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()

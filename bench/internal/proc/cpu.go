@@ -33,6 +33,17 @@ func (c CPU) Split() (user, system time.Duration) {
 	return user, c.Total - user
 }
 
+// Clock is the CPU time that a process has used, all its threads together and
+// those that have ended, exact: its CPU clock, as of clock_getcpuclockid(3).
+func Clock(pid int) (time.Duration, error) {
+	const scheduled = 2 // CPUCLOCK_SCHED
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
+		return 0, fmt.Errorf("read the CPU clock of process %d, which has ended or is not yours: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
 // CPUOf adds up the CPU time of processes.
 func CPUOf(pids []int) (CPU, error) {
 	var sum CPU
@@ -41,11 +52,9 @@ func CPUOf(pids []int) (CPU, error) {
 		if err != nil {
 			return CPU{}, err
 		}
-		total := s.user + s.system
-		var ts unix.Timespec
-		// A process's CPU clock: clock_getcpuclockid(3), CPUCLOCK_SCHED is 2.
-		if unix.ClockGettime(int32(^pid<<3|2), &ts) == nil {
-			total = time.Duration(ts.Nano())
+		total, err := Clock(pid)
+		if err != nil { // somebody else's process
+			total = s.user + s.system
 		}
 		sum.Total, sum.User, sum.System = sum.Total+total, sum.User+s.user, sum.System+s.system
 	}

@@ -86,3 +86,20 @@ func TestPinnedBindsWhatIsStartedAndTreeFindsIt(t *testing.T) {
 		t.Errorf("tree %v, %v", tree, err)
 	}
 }
+
+func TestTheClockOfAProcessThatIsGoneIsAnError(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Clock(cmd.Process.Pid); err == nil {
+		t.Error("it has one")
+	}
+	before, err := Clock(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err := Clock(os.Getpid()); err != nil || after < before {
+		t.Errorf("%v after %v, %v", after, before, err)
+	}
+}

@@ -1,0 +1,183 @@
+package move
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	"drover/migrator/internal/database"
+	"drover/shardlib/fence"
+)
+
+// freezes are the ways to freeze.
+func (r *run) freezes(c *crossing) map[string]func(context.Context) (database.GTID, error) {
+	return map[string]func(context.Context) (database.GTID, error){
+		"in a gap": func(ctx context.Context) (database.GTID, error) { return r.freezeInAGap(ctx, c, time.Millisecond) },
+		"queued":   func(ctx context.Context) (database.GTID, error) { return r.freezeQueued(ctx, c) },
+	}
+}
+
+// freezer is a run that can only freeze.
+func (w *world) freezer(buckets Buckets, limits Limits) (*run, *crossing) {
+	w.t.Helper()
+	server, err := w.shards.Primary(w.t.Context(), "alpha")
+	must(w.t, err)
+	s, err := openSession(w.t.Context(), server)
+	must(w.t, err)
+	w.t.Cleanup(s.close)
+	r := &run{Engine: &Engine{Limits: limits}, move: &Move{Detail: Detail{Buckets: buckets}}, from: server}
+	return r, &crossing{source: s}
+}
+
+// settings are those of a session that a freeze must leave as they were.
+func (s *session) settings(t *testing.T) (all string) {
+	t.Helper()
+	must(t, s.conn.QueryRowContext(t.Context(), "SELECT CONCAT_WS(' ', @@innodb_lock_wait_timeout, @@max_statement_time, @@in_transaction)").Scan(&all))
+	return all
+}
+
+func TestAFreezeThatFailsLeavesNoLockAndNobodyWaitingBehindIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	r, c := w.freezer(Buckets{7, 8, 9}, testLimits())
+	before := c.source.settings(t)
+	// A writer has the middle row of three.
+	app := w.open(w.alpha)
+	writer, err := app.BeginTx(ctx, nil)
+	must(t, err)
+	_, err = fence.CheckWrite(ctx, writer, 8)
+	must(t, err)
+	for name, freeze := range r.freezes(c) {
+		if _, err := freeze(ctx); !database.TimedOut(err) {
+			t.Errorf("%s: error %v, want a lock that was not to be had", name, err)
+		}
+		if after := c.source.settings(t); after != before {
+			t.Errorf("%s: the session was %q and is %q", name, before, after)
+		}
+		must(t, database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, "SELECT bucket FROM drover_fence FORCE INDEX (PRIMARY) WHERE bucket IN (7, 9) AND state = 'active' FOR UPDATE NOWAIT")
+			return err
+		}))
+	}
+	must(t, writer.Commit())
+	if _, err := r.freeze(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhileAFreezeLooksForAGapOtherWritersOfTheRowGoOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	r, c := w.freezer(Buckets{7}, testLimits())
+	app := w.open(w.alpha)
+	first, err := app.BeginTx(ctx, nil)
+	must(t, err)
+	_, err = fence.CheckWrite(ctx, first, 7)
+	must(t, err)
+	type frozen struct {
+		own database.GTID
+		err error
+	}
+	looking := make(chan frozen, 1)
+	go func() {
+		own, err := r.freezeInAGap(ctx, c, 20*time.Second) // of pauses; it ends with the writers
+		looking <- frozen{own, err}
+	}()
+	for range 50 { // there is always one that has the row
+		next, err := app.BeginTx(ctx, nil)
+		must(t, err)
+		_, err = next.ExecContext(ctx, "SET STATEMENT innodb_lock_wait_timeout = 0 FOR SELECT state FROM drover_fence WHERE bucket = 7 LOCK IN SHARE MODE")
+		must(t, err)
+		must(t, first.Commit())
+		first = next
+	}
+	select {
+	case f := <-looking:
+		t.Fatalf("it ended though a writer had the row: %+v", f)
+	default:
+	}
+	began := time.Now()
+	must(t, first.Commit())
+	f := <-looking
+	must(t, f.err)
+	if f.own.Sequence == 0 {
+		t.Error("the freeze has no position")
+	}
+	// The users' wait begins with the lock, not with the look.
+	if early := began.Sub(c.began); early > 5*time.Second {
+		t.Errorf("the stall began %s before the last writer ended", early)
+	}
+}
+
+func TestAQueuedFreezeWaitsForAWriterAndThenHasTheRow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	limits := testLimits()
+	limits.FreezeLock = 20 * time.Second
+	r, c := w.freezer(Buckets{7}, limits)
+	writer, err := w.open(w.alpha).BeginTx(ctx, nil)
+	must(t, err)
+	_, err = fence.CheckWrite(ctx, writer, 7)
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() { _, err := r.freezeQueued(ctx, c); ended <- err }()
+	for waiting := 0; waiting == 0; {
+		waiting = w.count(w.alpha, "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ?", c.source.id)
+	}
+	must(t, writer.Commit())
+	must(t, <-ended)
+	if n := w.count(w.alpha, "SELECT COUNT(*) FROM drover_fence WHERE bucket = 7 AND state = 'frozen'"); n != 1 {
+		t.Error("the row is not frozen")
+	}
+}
+
+func TestAFreezeWhoseTimeIsUpAfterItsCommitIsAFreeze(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	r, c := w.freezer(Buckets{7, 9}, testLimits())
+	// What the time is lost with: a row that a writer has.
+	writer, err := w.open(w.alpha).BeginTx(ctx, nil)
+	must(t, err)
+	defer func() { _ = writer.Rollback() }()
+	_, err = fence.CheckWrite(ctx, writer, 20)
+	must(t, err)
+	var timeUp error
+	try := func(statements ...string) (database.GTID, error) {
+		body := transitionScript(r.move.Buckets, fence.Active, fence.Frozen, r.token)
+		for _, s := range append(statements, "UPDATE drover_fence SET epoch = epoch + 1 WHERE bucket = 20") {
+			body.add(s)
+		}
+		var own string
+		err := c.source.ask(ctx, database.WithinMillis(500), scriptHead+string(body.body)+"COMMIT;\n", "@@last_gtid", &own)
+		if number, _ := database.ErrorNumber(err); number != erTimeUp {
+			t.Fatalf("%v: error %v, want %d", statements, err, erTimeUp)
+		}
+		timeUp = err
+		return r.frozenInTime(ctx, c.source, err)
+	}
+	if gtid, err := try(); !database.TimedOut(err) {
+		t.Errorf("before the commit: %v, error %v, want that the time was up", gtid, err)
+	}
+	gtid, err := try("COMMIT")
+	must(t, err)
+	var last string
+	must(t, c.source.conn.QueryRowContext(ctx, "SELECT @@last_gtid").Scan(&last))
+	if gtid.String() != last || gtid.Sequence == 0 {
+		t.Errorf("the freeze is %v, want %s", gtid, last)
+	}
+	if state := c.source.settings(t); state != "10 0.000000 0" {
+		t.Errorf("the session is %q", state)
+	}
+	// A look that fails leaves it unknown, and that is no reason to try again.
+	_ = c.source.conn.Close()
+	_, err = r.frozenInTime(ctx, c.source, timeUp)
+	if !errors.Is(err, database.ErrOutcomeUnknown) || notFree(err) {
+		t.Errorf("error %v, want ErrOutcomeUnknown alone", err)
+	}
+}
