@@ -90,7 +90,7 @@ bench-move: servers ## 100 of 1,000 buckets copied beside mariadb-dump and LOAD 
 
 bench-stall: servers ## how long a move keeps a writing user waiting: on loopback, then 20 ms apart
 	$(GO) run ./bench/stall --moves 1000 --gate
-	$(GO) run ./bench/stall --rtt 20ms --gate
+	$(GO) run ./bench/stall --rtt 20ms --moves 120 --gate
 
 bench-fence: servers ## CPU time of a write with no fence, by the library, by triggers, and by both, side by side
 	$(GO) run ./bench/fence

@@ -155,10 +155,14 @@ func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
 		b := n / 2 % int(o.buckets)
 		args, stalls := []string{"bucket", "return", fmt.Sprint(b)}, &m.back
 		if n%2 == 0 {
-			stalls = &m.there
+			args, stalls = []string{"bucket", "move", fmt.Sprint(b), "--to", "gamma"}, &m.there
 		}
-		if n%2 == 0 && n/2 < int(o.buckets) {
-			args = []string{"bucket", "move", fmt.Sprint(b), "--to", "gamma"}
+		if n%2 == 0 && n/2 >= int(o.buckets) {
+			// A bucket that goes a second time makes a whole move again. One that
+			// soaked through all the others would first have to read what they wrote.
+			if _, err := f.migrator(ctx, "bucket", "finish", fmt.Sprint(b)); err != nil {
+				return err
+			}
 		}
 		before, _ := c.users[b].changes()
 		c.focus.Store(int64(b))

@@ -141,9 +141,13 @@ func (u *user) changes() (int, time.Duration) {
 	return u.change, u.stall
 }
 
+// checkEvery is between two looks of the checker: often enough to look within
+// every stall, and little beside what the writers do.
+const checkEvery = 5 * time.Millisecond
+
 // checker reads back what the moved bucket's user wrote.
 func (c *crowd) checker(ctx context.Context) error {
-	ticks := time.NewTicker(time.Millisecond)
+	ticks := time.NewTicker(checkEvery)
 	defer ticks.Stop()
 	for {
 		select {

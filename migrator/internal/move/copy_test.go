@@ -22,10 +22,11 @@ func TestACopyKilledBetweenOrInChunksGoesOnWhereItWas(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"copying.before_chunk#3", "copying.after_chunk#3", "copying.after_chunk#4"} {
 		t.Run(at, func(t *testing.T) {
+			const rows = 60_000 // more than five chunks, each of which may be four times the one before
 			w := newWorld(t)
-			w.fill(4000)
+			w.fill(rows)
 			w.killed(orders{Buckets: Buckets{5, 6}, Steps: []string{"move"}, CrashAt: at})
-			if n := w.count(w.gamma, "SELECT COUNT(*) FROM steps"); n == 0 || n == 4000 {
+			if n := w.count(w.gamma, "SELECT COUNT(*) FROM steps"); n == 0 || n == rows {
 				t.Fatalf("%d rows were copied before the kill: it was not in the middle", n)
 			}
 			// What the rest of the copy must see: rows before and after the cursor.

@@ -139,12 +139,15 @@ func (d *removal) chunk(ctx context.Context, t *database.Table, keys []binlog.Ro
 	d.crash("before_remove", d.during)
 	began := time.Now()
 	var n int64
+	var deleting time.Duration
 	err := d.patiently(ctx, func() error {
 		return database.InTx(ctx, d.server.DB, func(tx *sql.Tx) (err error) {
 			if err := d.assertRows(ctx, tx, d.buckets, d.state); err != nil {
 				return err
 			}
+			began := time.Now()
 			n, err = deleteKeys(ctx, tx, t, keys, d.buckets)
+			deleting = time.Since(began)
 			return err
 		})
 	})
@@ -155,8 +158,9 @@ func (d *removal) chunk(ctx context.Context, t *database.Table, keys []binlog.Ro
 	took := time.Since(began)
 	d.last = n
 	d.rows += n
-	// A chunk that the section's end made short says nothing of longer ones.
-	if size := resize(d.size, took, d.Limits.ChunkTime, removeLeast, removeMost); size < d.size || len(keys) >= d.size {
+	// The way to a distant server and its commit take as long for few rows as for
+	// many. A chunk that the section's end made short says nothing of longer ones.
+	if size := resize(d.size, deleting, d.Limits.ChunkTime, removeLeast, removeMost); size < d.size || len(keys) >= d.size {
 		d.size = size
 	}
 	d.report(Event{Move: d.move.Record.Move, State: d.during, Rows: d.rows})

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"drover/migrator/internal/crash"
 	"drover/tools/testservers"
 )
@@ -44,7 +46,16 @@ func TestAServerKilledDuringAMoveLosesNothing(t *testing.T) {
 				must(t, l.write(t.Context(), user, uint64(id), 0))
 			}
 			var points crash.Points
-			must(t, points.ArmFunc(c.at, func() { must(t, victim.Kill()) }))
+			// Past the commit point the migrator waits for the target. There it is
+			// back while the migrator runs, elsewhere once the migrator has ended.
+			var back errgroup.Group
+			waited := c.at == "switching.before_activate"
+			must(t, points.ArmFunc(c.at, func() {
+				must(t, victim.Kill())
+				if waited {
+					back.Go(func() error { return victim.Restart(t.Context()) })
+				}
+			}))
 			e := w.engine(&points)
 			m, err := e.Start(t.Context(), Plan{Buckets: Buckets{5, 6}, Target: "gamma", Who: "test"})
 			must(t, err)
@@ -55,7 +66,13 @@ func TestAServerKilledDuringAMoveLosesNothing(t *testing.T) {
 				// The source alone can make the buckets writable again.
 				must(t, l.write(t.Context(), users[0], 100, 0))
 			}
-			must(t, victim.Restart(t.Context()))
+			must(t, back.Wait())
+			if waited && m.State() != Soaking {
+				t.Errorf("%s, %v: want the activation to be done once the target is back", m.State(), runErr)
+			}
+			if !waited {
+				must(t, victim.Restart(t.Context()))
+			}
 			must(t, w.engine(nil).Resume(t.Context(), m))
 			t.Logf("%s, after: %v", m.State(), runErr)
 			for id, user := range users {
