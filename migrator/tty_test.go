@@ -32,11 +32,12 @@ type terminal struct {
 
 	mu    sync.Mutex
 	shown strings.Builder
+	more  chan struct{} // closed, and another one made, when more is shown
 }
 
 func (r *rig) terminal(args ...string) *terminal {
 	r.t.Helper()
-	c := &terminal{t: r.t, cmd: r.command(args...), ended: make(chan struct{})}
+	c := &terminal{t: r.t, cmd: r.command(args...), ended: make(chan struct{}), more: make(chan struct{})}
 	var err error
 	c.file, err = pty.Start(c.cmd)
 	must(r.t, err)
@@ -50,21 +51,36 @@ func (r *rig) terminal(args ...string) *terminal {
 func (c *terminal) Write(text []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	close(c.more)
+	c.more = make(chan struct{})
 	return c.shown.Write(text)
 }
 
 func (c *terminal) text() string {
+	text, _ := c.textNow()
+	return text
+}
+
+// textNow is what is shown, and the channel that is closed when there is more.
+func (c *terminal) textNow() (string, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.shown.String()
+	return c.shown.String(), c.more
 }
 
 // until waits until the words are shown.
 func (c *terminal) until(words string) {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(c.text(), words); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%q was never shown:\n%s", words, c.text())
+	deadline := time.After(time.Minute)
+	for {
+		text, more := c.textNow()
+		if strings.Contains(text, words) {
+			return
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			c.t.Fatalf("%q was never shown:\n%s", words, text)
 		}
 	}
 }

@@ -36,14 +36,25 @@ func (w *world) lostChecks() (names []string, loss *Loss) {
 // noticed waits until the replica has noticed that its primary is gone.
 func (w *world) noticed() {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	w.until("the replica has noticed it", func() bool {
 		u, err := w.server(cloud).OneUpstream(w.t.Context())
 		must(w.t, err)
-		if !u.Receives {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatal("the replica still receives")
+		return !u.Receives
+	})
+}
+
+// until asks a server, which tells nobody by itself, until it is so.
+func (w *world) until(what string, is func() bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	looks := time.NewTicker(time.Millisecond)
+	defer looks.Stop()
+	for !is() {
+		select {
+		case <-looks.C:
+		case <-ctx.Done():
+			w.t.Fatalf("never: %s", what)
 		}
 	}
 }
@@ -59,16 +70,11 @@ func (w *world) semiSync() {
 	must(w.t, w.a.Exec(ctx, "SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC'", "SET GLOBAL rpl_semi_sync_master_timeout = 60000",
 		"SET GLOBAL rpl_semi_sync_master_enabled = ON"))
 	must(w.t, w.b.Exec(ctx, "SET GLOBAL rpl_semi_sync_slave_enabled = ON", "STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD"))
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	w.until("the replica acknowledges", func() bool {
 		var name, on string
 		must(w.t, w.server(legacy).DB.QueryRow("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_clients'").Scan(&name, &on))
-		if on == "1" {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatal("the replica does not acknowledge")
-		}
-	}
+		return on == "1"
+	})
 }
 
 func TestAFailoverWithSemiSyncLosesNothing(t *testing.T) {

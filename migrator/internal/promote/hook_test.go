@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/journal"
@@ -155,12 +156,21 @@ func TestAHookIsKilledWithAllItsChildrenAndItsOutputIsBounded(t *testing.T) {
 		must(t, err)
 		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		must(t, err)
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-			if syscall.Kill(pid, 0) != nil || err != nil || strings.Contains(string(stat), ") Z ") {
-				return
+		process, err := unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			return
+		}
+		must(t, err)
+		defer unix.Close(process)
+		// It can be read once the process has ended.
+		for ended := 0; ended == 0; {
+			ended, err = unix.Poll([]unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}, 5000)
+			if errors.Is(err, unix.EINTR) {
+				ended = 0
+				continue
 			}
-			if time.Now().After(end) {
+			must(t, err)
+			if ended == 0 {
 				t.Fatal("a child of the hook is still there")
 			}
 		}

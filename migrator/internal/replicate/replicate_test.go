@@ -52,6 +52,8 @@ func TestAReplicaMadeUnderWritesEqualsItsPrimary(t *testing.T) {
 		must(t, err)
 		writers.Go(func() {
 			defer db.Close()
+			pace := time.NewTicker(time.Millisecond) // leaves the processor to others
+			defer pace.Stop()
 			for i := 0; ctx.Err() == nil; i++ {
 				for _, statement := range []string{
 					fmt.Sprintf("INSERT INTO parent (name) VALUES ('%d-%d')", n, i), fmt.Sprintf("UPDATE child SET part = part + 1 WHERE id = %d", 1+(i*37+n)%25000),
@@ -62,7 +64,7 @@ func TestAReplicaMadeUnderWritesEqualsItsPrimary(t *testing.T) {
 						return
 					}
 				}
-				time.Sleep(time.Millisecond) // leaves the processor to others
+				<-pace.C
 			}
 		})
 	}
