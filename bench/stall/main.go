@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,6 +127,23 @@ type moved struct {
 	there, back times.Times            // the stalls
 	parts       map[string]times.Times // of the stall, and the time in each state
 	reasons     map[string]int         // of steps back
+	longest     []longMove             // at most longestMax, the longest first
+}
+
+// longMove is a move that took long, and what the migrator says of its stall.
+type longMove struct {
+	stall time.Duration
+	what  string
+}
+
+// longestMax is how many of the longest stalls are told one by one.
+const longestMax = 5
+
+// remember keeps a move if it is among the longest.
+func (m *moved) remember(stall time.Duration, what string) {
+	m.longest = append(m.longest, longMove{stall, what})
+	slices.SortStableFunc(m.longest, func(a, b longMove) int { return cmp.Compare(b.stall, a.stall) })
+	m.longest = m.longest[:min(len(m.longest), longestMax)]
 }
 
 // print gives all figures.
@@ -132,6 +151,9 @@ func (m *moved) print(out io.Writer) {
 	fmt.Fprintf(out, "  write stall, there     %s\n  write stall, back      %s\n", m.there, m.back)
 	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
 		fmt.Fprintf(out, "  %-22s %s\n", name, m.parts[name])
+	}
+	for _, l := range m.longest {
+		fmt.Fprintf(out, "  among the longest: %s, %s\n", times.Ms(l.stall), l.what)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(m.reasons)) {
 		fmt.Fprintf(out, "  %d × %s\n", m.reasons[reason], reason)
@@ -176,6 +198,7 @@ func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
 		}
 		c.focus.Store(nobody)
 		*stalls = append(*stalls, stall)
+		m.remember(stall, strings.Join(args[:3], " ")+": "+stallNote(events))
 		addParts(m.parts, events)
 		stepsBack(m.reasons, events)
 	}

@@ -43,6 +43,16 @@ func stepsBack(reasons map[string]int, all []events.Event) {
 	}
 }
 
+// stallNote is what the migrator says of the stall.
+func stallNote(all []events.Event) string {
+	for _, e := range all {
+		if e.State == "publishing" && strings.HasPrefix(e.Note, "write stall ") {
+			return e.Note
+		}
+	}
+	return "no note"
+}
+
 // addParts takes the parts of the stall, and the time in each state, from the
 // events of a move.
 func addParts(to map[string]times.Times, all []events.Event) {

@@ -58,3 +58,21 @@ func TestStepsBackAreCountedByReasonWhateverTheirNumbers(t *testing.T) {
 		t.Errorf("got %v, want %v", reasons, want)
 	}
 }
+
+func TestTheLongestMovesAreToldWithTheMigratorsOwnNote(t *testing.T) {
+	note := stallNote(events.Parse([]byte(told)))
+	if note != "write stall 14.7 ms: freeze 1.9 ms, catch up 2.1 ms, publish 5.0 ms" {
+		t.Errorf("the note is %q", note)
+	}
+	var m moved
+	for n := range 20 {
+		m.remember(time.Duration((n*7)%20)*ms, note)
+	}
+	var got []time.Duration
+	for _, l := range m.longest {
+		got = append(got, l.stall)
+	}
+	if want := []time.Duration{19 * ms, 18 * ms, 17 * ms, 16 * ms, 15 * ms}; !slices.Equal(got, want) {
+		t.Errorf("the longest are %v, want %v", got, want)
+	}
+}

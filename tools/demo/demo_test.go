@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// short is the demo in a few seconds.
+// short is the demo in a few seconds, with a load that other tests beside it
+// leave room for: writers of a row that is locked most of the time never catch up.
 func short(t *testing.T) options {
 	t.Helper()
 	programs.Do(func() {
@@ -46,10 +47,10 @@ func short(t *testing.T) options {
 	}
 	o := defaults()
 	o.bin, o.work = programs.dir, t.TempDir()
-	o.users, o.buckets, o.rate, o.rateMin = 2000, 64, 200, 100
+	o.users, o.buckets, o.rate, o.rateMin = 2000, 64, 80, 40
 	o.employees, o.trickle, o.batches = 10, 4, 2
 	o.calm, o.pause = 500*time.Millisecond, 200*time.Millisecond
-	o.jobRate = 100
+	o.jobRate = 40
 	return o
 }
 
@@ -85,6 +86,7 @@ func TestEverybodyMovesAndNobodyNotices(t *testing.T) {
 	o, out := short(t), newOutput(t)
 	if err := run(t.Context(), o, newScreen(out, false)); err != nil {
 		t.Error(err)
+		logMigrators(t, o.work)
 	}
 	for _, want := range []string{"GREEN", "The default has changed", "users      before    after\nlegacy      2,000        0\ncloud           0    2,000"} {
 		if !strings.Contains(out.String(), want) {
@@ -92,6 +94,25 @@ func TestEverybodyMovesAndNobodyNotices(t *testing.T) {
 		}
 	}
 	wantNothingRunning(t, o.work)
+}
+
+// logMigrators shows what the last migrators said: where a step took long, they
+// say in which state.
+func logMigrators(t *testing.T, work string) {
+	t.Helper()
+	const last, bytesMax = 3, 4 << 10 // each
+	paths, err := filepath.Glob(filepath.Join(work, "logs", "migrator-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths[max(0, len(paths)-last):] {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		t.Logf("%s:\n%s", filepath.Base(path), text[max(0, len(text)-bytesMax):])
+	}
 }
 
 func TestWithoutTheFenceWritesAreLost(t *testing.T) {

@@ -363,8 +363,8 @@ func TestTheDoctorComparesTheServersOfAShard(t *testing.T) {
 		{"DO 0", "DO 0", "tables-missing"}, // the world has no drover_tail
 		{"SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0", "primary-read-only replica-writable tables-missing"},
 		{"SET GLOBAL read_only = 0", "SET GLOBAL read_only = 1", "tables-missing"},
-		{"DO 0", "UPDATE app.drover_fence SET server_id = @@server_id WHERE bucket = -1", "two-primaries tables-missing"},
-		{"UPDATE app.drover_fence SET state = 'moved' WHERE bucket = -1", "UPDATE app.drover_fence SET state = 'active', epoch = 2 WHERE bucket = -1", "shard-home tables-missing"},
+		{"DO 0", "UPDATE app.drover_fence SET server_id = @@server_id WHERE bucket = -1", "two-primaries replica-errant tables-missing"},
+		{"UPDATE app.drover_fence SET state = 'moved' WHERE bucket = -1", "UPDATE app.drover_fence SET state = 'active', epoch = 2 WHERE bucket = -1", "shard-home replica-errant tables-missing"},
 	} {
 		if strings.HasPrefix(c.to, "UPDATE") { // a replica that replicates no more
 			must(t, w.to.Exec(t.Context(), "STOP SLAVE", "RESET SLAVE ALL"))

@@ -127,6 +127,7 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 func (d *Doctor) judge(v *view) *notebook {
 	n := &notebook{}
 	v.judgeServers(n, d)
+	v.judgeReplicas(n)
 	v.judgeBuckets(n)
 	v.judgeMoves(n, orDefault(d.Soak, DefaultSoak))
 	v.judgeHolds(n)

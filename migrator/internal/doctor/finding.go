@@ -16,41 +16,44 @@ type Kind string
 
 // The kinds, in the order in which they are reported: the worst first.
 const (
-	TwoHomes        Kind = "two-homes"         // active on two shards
-	TwoPrimaries    Kind = "two-primaries"     // two servers of a shard are active
-	EpochBehind     Kind = "epoch-behind"      // active, and another shard has seen a newer epoch
-	NoHome          Kind = "no-home"           // moved, and active nowhere
-	RowMissing      Kind = "row-missing"       // no fence row anywhere
-	RowFrozen       Kind = "row-frozen"        // frozen, and no move will go on with it
-	RowUnknown      Kind = "row-unknown"       // a state or a bucket that nobody writes
-	RowIncoming     Kind = "row-incoming"      // incoming, and no move has it
-	ShardRow        Kind = "shard-row"         // the shard's own row refuses every write
-	ShardHome       Kind = "shard-home"        // the map and the fence name different primaries
-	PrimaryReadOnly Kind = "primary-read-only" // applications cannot write
-	ReplicaWritable Kind = "replica-writable"
-	MoveStalled     Kind = "move-stalled"   // open, and no migrator has it
-	MoveLostRows    Kind = "move-lost-rows" // open, and its rows are not its own
-	MoveUnreadable  Kind = "move-unreadable"
-	SoakWithoutTail Kind = "soak-without-tail"
-	PurgeUnfinished Kind = "purge-unfinished"
-	MapHome         Kind = "map-home"      // the map names another shard than the fence
-	MapEpoch        Kind = "map-epoch"     // or another epoch
-	ShardEpoch      Kind = "shard-epoch"   // the same for the shard's
-	HoldLeft        Kind = "hold-left"     // in the map, and no move needs it
-	TokenUnknown    Kind = "token-unknown" // of no open move
-	TokenAhead      Kind = "token-ahead"   // of a run that the journal does not know
-	TailLeft        Kind = "tail-left"     // a position of no open move
-	FenceTriggers   Kind = "fence-triggers"
-	FenceSchema     Kind = "fence-schema"
-	TablesMissing   Kind = "tables-missing" // that migrator init makes
-	ServerUnlisted  Kind = "server-unlisted"
-	RowsOrphaned    Kind = "rows-orphaned"
+	TwoHomes     Kind = "two-homes"     // active on two shards
+	TwoPrimaries Kind = "two-primaries" // two servers of a shard are active
+	// OldPrimaryWritable: a failover's old primary is back, and open to writes.
+	OldPrimaryWritable Kind = "old-primary-writable"
+	EpochBehind        Kind = "epoch-behind"      // active, and another shard has seen a newer epoch
+	NoHome             Kind = "no-home"           // moved, and active nowhere
+	RowMissing         Kind = "row-missing"       // no fence row anywhere
+	RowFrozen          Kind = "row-frozen"        // frozen, and no move will go on with it
+	RowUnknown         Kind = "row-unknown"       // a state or a bucket that nobody writes
+	RowIncoming        Kind = "row-incoming"      // incoming, and no move has it
+	ShardRow           Kind = "shard-row"         // the shard's own row refuses every write
+	ShardHome          Kind = "shard-home"        // the map and the fence name different primaries
+	PrimaryReadOnly    Kind = "primary-read-only" // applications cannot write
+	ReplicaWritable    Kind = "replica-writable"
+	ReplicaErrant      Kind = "replica-errant" // it has transactions that its primary has not
+	MoveStalled        Kind = "move-stalled"   // open, and no migrator has it
+	MoveLostRows       Kind = "move-lost-rows" // open, and its rows are not its own
+	MoveUnreadable     Kind = "move-unreadable"
+	SoakWithoutTail    Kind = "soak-without-tail"
+	PurgeUnfinished    Kind = "purge-unfinished"
+	MapHome            Kind = "map-home"      // the map names another shard than the fence
+	MapEpoch           Kind = "map-epoch"     // or another epoch
+	ShardEpoch         Kind = "shard-epoch"   // the same for the shard's
+	HoldLeft           Kind = "hold-left"     // in the map, and no move needs it
+	TokenUnknown       Kind = "token-unknown" // of no open move
+	TokenAhead         Kind = "token-ahead"   // of a run that the journal does not know
+	TailLeft           Kind = "tail-left"     // a position of no open move
+	FenceTriggers      Kind = "fence-triggers"
+	FenceSchema        Kind = "fence-schema"
+	TablesMissing      Kind = "tables-missing" // that migrator init makes
+	ServerUnlisted     Kind = "server-unlisted"
+	RowsOrphaned       Kind = "rows-orphaned"
 )
 
 // Kinds lists the kinds, the worst first.
 func Kinds() []Kind {
-	return []Kind{TwoHomes, TwoPrimaries, EpochBehind, NoHome, RowMissing, RowFrozen, RowUnknown, RowIncoming, ShardRow, ShardHome,
-		PrimaryReadOnly, ReplicaWritable, MoveStalled, MoveLostRows, MoveUnreadable, SoakWithoutTail, PurgeUnfinished, MapHome, MapEpoch,
+	return []Kind{TwoHomes, TwoPrimaries, OldPrimaryWritable, EpochBehind, NoHome, RowMissing, RowFrozen, RowUnknown, RowIncoming, ShardRow, ShardHome,
+		PrimaryReadOnly, ReplicaWritable, ReplicaErrant, MoveStalled, MoveLostRows, MoveUnreadable, SoakWithoutTail, PurgeUnfinished, MapHome, MapEpoch,
 		ShardEpoch, HoldLeft, TokenUnknown, TokenAhead, TailLeft, FenceTriggers, FenceSchema, TablesMissing, ServerUnlisted, RowsOrphaned}
 }
 

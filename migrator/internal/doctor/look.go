@@ -36,6 +36,7 @@ type serverView struct {
 	readOnly bool
 	replica  bool
 	shardRow *row // nil where there is none
+	history  database.History
 }
 
 // shardView is what a primary is asked besides.
@@ -206,6 +207,9 @@ func (s *serverView) readServer(ctx context.Context) error {
 	}
 	var err error
 	if s.readOnly, err = s.server.ReadOnly(ctx); err != nil {
+		return err
+	}
+	if s.history, err = s.server.BinlogHistory(ctx); err != nil {
 		return err
 	}
 	rows, err := s.server.DB.QueryContext(ctx, "SHOW ALL SLAVES STATUS")

@@ -209,7 +209,7 @@ func (i *inspection) primary(ctx context.Context) error {
 func (i *inspection) replica(ctx context.Context) error {
 	u, err := i.to.OneUpstream(ctx)
 	if errors.Is(err, database.ErrNoReplica) {
-		i.refuse(i.to, CheckReplica, fmt.Sprintf("make it a replica of %s by GTID, from a backup", i.from.Addr), "it follows nobody")
+		i.refuse(i.to, CheckReplica, fmt.Sprintf("make it a replica of %s: migrator shard replicate %s --to %s", i.from.Addr, i.shard.Name, i.to.Datacenter), "it follows nobody")
 		return nil
 	}
 	if err != nil {

@@ -137,8 +137,8 @@ func (r *run) checkErrant(ctx context.Context) error {
 		return err
 	}
 	if errant := old.Errant(now); len(errant) != 0 {
-		return fmt.Errorf("%w: %s has %v, which the new primary does not have; make it a replica anew from a backup of %s",
-			ErrErrant, r.from.Name(), errant, r.to.Name())
+		return fmt.Errorf("%w: %s has %v, which the new primary does not have; migrator doctor says how to save them and make it a replica anew",
+			ErrErrant, r.from.Name(), errant)
 	}
 	return nil
 }

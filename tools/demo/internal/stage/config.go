@@ -50,8 +50,8 @@ shards: %q
 account: {user: %s, password: %s}
 replication: {user: %s, password: %s}
 # One machine for everything is slower than a datacenter: more tries are lost to
-# open transactions, and nobody who watches waits seconds for the next.
-move: {backoff_max: 500ms, freeze_tries: 300}
+# open transactions.
+move: {freeze_tries: 300}
 tables:
 %s`, mapFolder, shardsFile, testservers.AccountDrover, testservers.Password,
 		testservers.AccountReplica, testservers.Password, &tables)
