@@ -11,7 +11,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish bench-fence bench-stall bench-move fuzz soak servers clean
+.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish bench-fence bench-stall bench-promote bench-move fuzz soak servers clean
 
 # Which proxy the conformance suite is run against: drover, nginx, haproxy or all.
 PEER ?= all
@@ -70,6 +70,7 @@ docs: ## draw the generated pages of docs/ anew
 docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md and docs/faults.md anew
 	$(GO) test -count 1 -parallel 8 ./tools/faults -update
 	$(GO) test -count 1 -timeout 30m -run MeetsAnyFault ./tools/moves -update
+	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m -run MeetsAnyFault ./tools/promotions -update
 
 bench: ## the benchmarks, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./bucketmap/... ./shardlib/... ./proxy/internal/...
@@ -92,6 +93,9 @@ bench-stall: servers ## how long a move keeps a writing user waiting: on loopbac
 	$(GO) run ./bench/stall --moves 1000 --gate
 	$(GO) run ./bench/stall --rtt 20ms --moves 120 --gate
 
+bench-promote: servers ## 200 promotions of a shard there and back under 1,000 writes/s through the proxy
+	$(GO) run ./bench/promote --gate
+
 bench-fence: servers ## CPU time of a write with no fence, by the library, by triggers, and by both, side by side
 	$(GO) run ./bench/fence
 
@@ -105,7 +109,9 @@ soak: servers ## what takes longer than the tests may: framing fuzzed for 10 min
 	DROVER_SOAK_BYTES=1073741824 $(GO) test -count 1 -timeout 20m -run MemoryIsFlat ./proxy
 	$(GO) run ./bench/edge restart
 	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m ./tools/moves
-	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 20m -run KilledAtAnyPoint ./migrator/internal/move
+	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m ./tools/promotions
+	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 30m -run Killed ./migrator/internal/move ./migrator/internal/promote
+	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 30m ./bucketmap/... ./proxy/... ./tools/sampleapp
 	$(GO) run ./tools/moves ledger --moves 1000
 	$(GO) run ./tools/moves ledger --moves 200 --rtt 20ms
 

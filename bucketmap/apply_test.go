@@ -107,8 +107,9 @@ func wantSame(t testing.TB, got, want *Snapshot) {
 	}
 }
 
+// 80 pairs of maps, and 400 with DROVER_SOAK=1.
 func TestApplyOfTheDifferenceGivesTheSecondMap(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(rounds(80, 400)) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		most := uint32(3 * pageLen)
 		if seed%5 == 0 {

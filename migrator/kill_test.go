@@ -21,7 +21,44 @@ import (
 
 const killBuckets = 16
 
-// rig is the built program with two shards, and an application that writes.
+// program is the migrator, built once for all tests, without the race detector: it
+// is what an operator runs.
+var program struct {
+	sync.Once
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := os.RemoveAll(program.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// built returns the program's path.
+func built(t *testing.T) string {
+	t.Helper()
+	program.Do(func() {
+		if program.dir, program.err = os.MkdirTemp("", "drover-migrator-"); program.err != nil {
+			return
+		}
+		// It outlives the test that came first.
+		out, err := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(program.dir, "migrator"), ".").CombinedOutput()
+		if err != nil {
+			program.err = fmt.Errorf("build: %w\n%s", err, out)
+		}
+	})
+	must(t, program.err)
+	return filepath.Join(program.dir, "migrator")
+}
+
+// writersPause is between two writes of one of the application's writers.
+const writersPause = 20 * time.Millisecond
+
+// rig is the program with two shards, and an application that writes.
 type rig struct {
 	t       *testing.T
 	dir     string
@@ -36,11 +73,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), acked: map[bucketmap.UserID]int{}}
-	r.program = filepath.Join(r.dir, "migrator")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", r.program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	r := &rig{t: t, dir: t.TempDir(), program: built(t), acked: map[bucketmap.UserID]int{}}
 	var err error
 	r.servers, err = testservers.Start(t).MariaDBs(t.Context(), "alpha", "gamma")
 	must(t, err)
@@ -132,6 +165,7 @@ func (r *rig) load() (stop func()) {
 					r.t.Errorf("update: %v", err)
 					return
 				}
+				time.Sleep(writersPause)
 			}
 		})
 	}
@@ -177,6 +211,7 @@ func (r *rig) version() bucketmap.Version {
 }
 
 func TestMigratorKilledAtFiveStatesIsResumedFromTheCommandLine(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	stop := r.load()
 	defer stop()

@@ -108,6 +108,18 @@ func (c *terminal) end() (int, syscall.Signal) {
 	return status.ExitStatus(), 0
 }
 
+// awaitQuery waits until the migrator is at such a statement on a server.
+func (r *rig) awaitQuery(server int, like string) {
+	r.t.Helper()
+	db, err := r.servers[server].Open(testservers.AccountRoot, "")
+	must(r.t, err)
+	defer db.Close()
+	for n := 0; n == 0; {
+		must(r.t, db.QueryRowContext(r.t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ? AND command = 'Query' AND info LIKE ?",
+			testservers.AccountDrover, like).Scan(&n))
+	}
+}
+
 func (c *terminal) wantEnd(code int, words ...string) {
 	c.t.Helper()
 	have, signal := c.end()
@@ -157,6 +169,7 @@ func TestAnOperatorAtATerminalInterruptsResumesAndConfirms(t *testing.T) {
 	must(t, r.libraryCatchesUp())
 	must(t, r.update(t.Context(), user, 3))
 	c.until("transactions behind")
+	r.awaitQuery(0, "%step%")
 	c.types(interrupt)
 	c.until("interrupt again to end at once")
 	c.types(interrupt)

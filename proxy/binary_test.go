@@ -221,10 +221,7 @@ func build(t *testing.T) *program {
 	t.Helper()
 	p := &program{t: t, dir: t.TempDir(), ledger: newLedger(t)}
 	p.origin = p.ledger.Listener.Addr().String()
-	p.binary = filepath.Join(p.dir, "proxy")
-	if said, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
-	}
+	p.binary = built.path(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

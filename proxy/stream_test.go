@@ -24,7 +24,7 @@ const soakBytes = "DROVER_SOAK_BYTES"
 func longBody(t *testing.T) int64 {
 	text := os.Getenv(soakBytes)
 	if text == "" {
-		return 256 << 20
+		return int64(rounds(96, 256)) << 20
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

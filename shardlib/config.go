@@ -31,6 +31,7 @@ type Config struct {
 
 	Timeouts Timeouts
 	Cache    CacheOptions
+	Replicas ReplicaOptions // for ViewStale
 
 	// Retries is how many times a function is run again after ErrConflict,
 	// after a short pause. Default 0, at most RetriesMax.
@@ -143,6 +144,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Cache.NegativeTTL, 5*time.Second)
 	defInt(&c.Cache.ValueBytesMax, 512<<10)
 	defInt(&c.Cache.Idle, 32)
+	def(&c.Replicas.Timeout, 500*time.Millisecond)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
@@ -188,6 +190,7 @@ func (c Config) validate() error {
 	want(k.FillTTL >= time.Second && k.FillTTL <= ttlMax, "Cache.FillTTL", k.FillTTL, "1 s to 30 days")
 	want(k.ValueBytesMax >= 1, "Cache.ValueBytesMax", k.ValueBytesMax, "1 or more")
 	want(k.Idle >= 1, "Cache.Idle", k.Idle, "1 or more")
+	want(c.Replicas.Timeout > 0, "Replicas.Timeout", c.Replicas.Timeout, "more than 0")
 	if len(problems) != 0 {
 		return fmt.Errorf("shardlib: %d problem(s): %w", len(problems), errors.Join(problems...))
 	}

@@ -34,6 +34,8 @@ import (
 // txState is the first error that ended a transaction, or may have.
 type txState struct {
 	failure atomic.Pointer[error]
+	tell    bool   // COMMIT is to tell its GTID
+	told    string // the GTID, after a COMMIT that told it
 }
 
 func (s *txState) err() error {
@@ -48,7 +50,10 @@ func (s *txState) err() error {
 type txStateKey struct{}
 
 // connector makes sessions.
-type connector struct{ inner driver.Connector }
+type connector struct {
+	inner driver.Connector
+	tells bool // COMMIT may be asked for its GTID
+}
 
 func (c connector) Driver() driver.Driver { return c.inner.Driver() }
 
@@ -78,7 +83,17 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, err
 		}
 	}
-	return &session{fullConn: conn, state: new(txState)}, nil
+	s := &session{fullConn: conn, state: new(txState)}
+	if c.tells {
+		var server *mysql.MySQLError
+		_, err := s.askOne(ctx, "BEGIN NOT ATOMIC SELECT @@last_gtid; END")
+		if err != nil && !errors.As(err, &server) { // not a server that does not know it
+			_ = conn.Close()
+			return nil, err
+		}
+		s.tells = err == nil
+	}
+	return s, nil
 }
 
 // fullConn is what the driver's connections have, and database/sql looks for.
@@ -97,6 +112,7 @@ type fullConn interface {
 type session struct {
 	fullConn
 	state *txState // of the transaction under way, or the last one
+	tells bool     // the server knows commitTelling
 }
 
 // see remembers an error that ends the transaction.
@@ -202,7 +218,7 @@ func (t *transaction) Commit() error {
 		return errors.Join(err, t.inner.Rollback())
 	}
 	// Not inner.Commit, which would wait for the answer past the end of ctx.
-	_, err = t.session.fullConn.ExecContext(t.ctx, "COMMIT", nil)
+	err = t.session.commit(t.ctx)
 	if err == nil {
 		return nil
 	}
@@ -215,6 +231,48 @@ func (t *transaction) Commit() error {
 		}
 	}
 	return &unansweredCommit{err}
+}
+
+// commitTelling is COMMIT with an answer. The driver does not read what a server
+// may tell beside the answer to COMMIT itself.
+const commitTelling = "BEGIN NOT ATOMIC COMMIT; SELECT @@last_gtid; END"
+
+func (s *session) commit(ctx context.Context) error {
+	if !s.tells || !s.state.tell {
+		_, err := s.fullConn.ExecContext(ctx, "COMMIT", nil)
+		return err
+	}
+	rows, err := s.fullConn.QueryContext(ctx, commitTelling, nil)
+	if err != nil {
+		return err
+	}
+	// It is committed. What fails from here on costs the GTID alone.
+	if told, err := only(rows); err == nil {
+		s.state.told = told
+	}
+	return nil
+}
+
+// askOne returns the one value of a statement's answer.
+func (s *session) askOne(ctx context.Context, query string) (string, error) {
+	rows, err := s.fullConn.QueryContext(ctx, query, nil)
+	if err != nil {
+		return "", err
+	}
+	return only(rows)
+}
+
+func only(rows driver.Rows) (value string, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	dest := make([]driver.Value, len(rows.Columns()))
+	if err := rows.Next(dest); err != nil {
+		return "", err
+	}
+	text, ok := dest[0].([]byte)
+	if !ok || len(dest) != 1 {
+		return "", fmt.Errorf("%d values, the first a %T: want one text", len(dest), dest[0])
+	}
+	return string(text), nil
 }
 
 func (t *transaction) Rollback() error { return t.inner.Rollback() }

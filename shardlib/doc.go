@@ -4,8 +4,9 @@
 // fill with what a writer has replaced.
 //
 // An application opens one Library for each process and database account, and
-// for each request calls Update to write, View to read, or Cached to read by
-// way of memcached. What the library does for an Update:
+// for each request calls Update to write, View to read, Cached to read by way
+// of memcached, or ViewStale to read a replica that is nearer than the primary.
+// What the library does for an Update:
 //
 //  1. takes the map it has, and from it the user's bucket, shard and datacenter;
 //  2. takes a connection to that shard's server there;
@@ -15,6 +16,19 @@
 //  4. calls the application's function;
 //  5. marks the cache keys that the function invalidated;
 //  6. commits, and takes the marks away.
+//
+// What it does for a ViewStale of a user whose home is in another datacenter,
+// where the shard list names a server of the shard in the own one:
+//
+//  1. takes samples of the primary's GTID position, each with the time before
+//     it was asked; one serves many reads;
+//  2. begins a transaction on the replica, reads the replica's position, and
+//     then the fence, which takes the snapshot: one round trip;
+//  3. goes on only if the replica has reached a sample that is young enough and
+//     every write of the user's that this process or the caller's token knows
+//     of, and if the snapshot shows the bucket readable, by an epoch not before
+//     the map's, and the shard with the primary that was sampled;
+//  4. calls the application's function; where anything fails, runs a View.
 //
 // The caller has these duties:
 //
@@ -36,12 +50,15 @@
 //     Once is. Every other error means that nothing was committed.
 //  8. On ErrNotHome, let the request be sent again by whoever has a newer map:
 //     answer 421 with Drover-Map-Version.
-//  9. End all calls before Close.
+//  9. Pass a token (TokenNow, Token) from the answers to a user's writes on to
+//     the user's reads by ViewStale, or say that it does not matter there.
+//  10. End all calls before Close.
 //
-// The package never writes to a replica, never commits without the fence's
-// consent, never retries what may have been committed, and never takes a map
-// older than its own. It does not change the schema: the fence's table is made
-// by the migrator, and the account needs SELECT on it.
+// The package reads a replica in ViewStale alone, never writes to one, never
+// commits without the fence's consent, never retries what may have been
+// committed, and never takes a map older than its own. It does not change the
+// schema: the fence's table is made by the migrator, and the account needs
+// SELECT on it.
 //
 // All methods of Library may be called concurrently; those of a Tx by one
 // goroutine at a time.

@@ -15,16 +15,20 @@ import (
 
 // Library is an application's way to its users' data.
 type Library struct {
-	config  Config
-	log     *zap.Logger
-	metrics *metrics
-	pools   *pools
-	flights *flights
-	caches  atomic.Pointer[map[bucketmap.Datacenter]*cache]
+	config   Config
+	log      *zap.Logger
+	metrics  *metrics
+	pools    *pools
+	flights  *flights
+	caches   atomic.Pointer[map[bucketmap.Datacenter]*cache]
+	writes   *writes
+	samplers *samplers
 
-	current atomic.Pointer[bucketmap.Snapshot]
-	stop    context.CancelFunc
-	watch   sync.WaitGroup
+	current  atomic.Pointer[bucketmap.Snapshot]
+	mapSince atomic.Pointer[time.Time] // not later than a map in force was known
+	life     context.Context           //nolint:containedctx // of what goes on in the background; ended by stop
+	stop     context.CancelFunc
+	watch    sync.WaitGroup
 
 	mu struct {
 		sync.Mutex
@@ -44,7 +48,8 @@ func Open(ctx context.Context, config Config) (*Library, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	l := &Library{config: config, log: config.Log, pools: newPools(config), flights: newFlights()}
+	l := &Library{config: config, log: config.Log, pools: newPools(config), flights: newFlights(),
+		writes: newWrites(writersMax), samplers: newSamplers()}
 	l.metrics = newMetrics(l.pools)
 	l.mu.changed = make(chan struct{})
 	caches, err := l.makeCaches(config.Shards, nil)
@@ -56,7 +61,7 @@ func Open(ctx context.Context, config Config) (*Library, error) {
 		return nil, fmt.Errorf("shardlib: register metrics: %w", err)
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.stop = stop
+	l.life, l.stop = watching, stop
 	if file != nil {
 		if err := file.watch(); err != nil {
 			l.metrics.unregister(config.Registerer)
@@ -81,6 +86,7 @@ func Open(ctx context.Context, config Config) (*Library, error) {
 func (l *Library) Close() error {
 	l.stop()
 	l.watch.Wait()
+	l.samplers.work.Wait()
 	l.flights.wait()
 	err := l.pools.close()
 	for _, c := range l.cachesNow() {
@@ -135,6 +141,9 @@ func (l *Library) accept(s *bucketmap.Snapshot, err error) {
 		}
 		return
 	}
+	// Before the map: who finds it finds a time that is not before it was known.
+	now := time.Now()
+	l.mapSince.Store(&now)
 	l.current.Store(s)
 	l.metrics.mapVersion.Set(float64(s.Version()))
 	l.mu.Lock()

@@ -168,7 +168,7 @@ func TestMetricsAreRegisteredAndTakenBack(t *testing.T) {
 				t.Errorf("metric %s", f.GetName())
 			}
 		}
-		if len(families) != 10 {
+		if len(families) != 13 {
 			t.Errorf("%d metrics", len(families))
 		}
 		if _, err := Open(t.Context(), l.config); err == nil {

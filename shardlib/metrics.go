@@ -37,6 +37,9 @@ type metrics struct {
 	lists        *prometheus.CounterVec
 	mapVersion   prometheus.Gauge
 	mapRefused   prometheus.Counter
+	staleReads   *prometheus.CounterVec
+	staleness    prometheus.Histogram
+	samples      *prometheus.CounterVec
 	connections  connections
 }
 
@@ -88,6 +91,19 @@ func newMetrics(p *pools) *metrics {
 			Name: "drover_shardlib_shard_lists_total",
 			Help: "Shard lists that were read anew: in force, or refused.",
 		}, []string{"outcome"}),
+		staleReads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drover_shardlib_stale_reads_total",
+			Help: "Calls of ViewStale by the server that was read, and why.",
+		}, []string{"server", "reason"}),
+		staleness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "drover_shardlib_staleness_seconds",
+			Help:    "By how much reads of replicas were proven to be behind at most.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 15), // 5 ms to 82 s
+		}),
+		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drover_shardlib_primary_samples_total",
+			Help: "Samples of what a primary has committed, for ViewStale: taken, or failed.",
+		}, []string{"outcome"}),
 		mapVersion: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "drover_shardlib_map_version",
 			Help: "Version of the map in force.",
@@ -97,7 +113,7 @@ func newMetrics(p *pools) *metrics {
 			Help: "Maps that could not be read or may not replace the one in force.",
 		}),
 	}
-	for _, k := range []kind{update, view} {
+	for _, k := range []kind{update, view, viewReplica} {
 		for _, place := range []string{"local", "remote"} {
 			m.seconds.WithLabelValues(string(k), place)
 			for _, o := range outcomes {
@@ -111,6 +127,12 @@ func newMetrics(p *pools) *metrics {
 	for _, o := range []string{"done", "repeated", "failed"} {
 		m.once.WithLabelValues(o)
 	}
+	m.staleReads.WithLabelValues("replica", string(whyProven))
+	for _, reason := range whyPrimaryRead {
+		m.staleReads.WithLabelValues("primary", string(reason))
+	}
+	m.samples.WithLabelValues("taken")
+	m.samples.WithLabelValues("failed")
 	m.lists.WithLabelValues("in_force")
 	m.lists.WithLabelValues("refused")
 	m.cacheMarks.WithLabelValues("done")
@@ -120,7 +142,7 @@ func newMetrics(p *pools) *metrics {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.transactions, m.seconds, m.cacheReads, m.cacheMarks, m.shared, m.once, m.lists,
-		m.mapVersion, m.mapRefused, m.connections}
+		m.staleReads, m.staleness, m.samples, m.mapVersion, m.mapRefused, m.connections}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {

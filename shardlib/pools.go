@@ -170,7 +170,7 @@ func (p *pools) open(key server) (*pool, error) {
 	if opened.local {
 		limits = p.config.Local
 	}
-	opened.db = sql.OpenDB(connector{inner})
+	opened.db = sql.OpenDB(connector{inner, p.config.Replicas.Enabled})
 	opened.db.SetMaxOpenConns(limits.Open)
 	opened.db.SetMaxIdleConns(limits.Idle)
 	opened.db.SetConnMaxLifetime(limits.Lifetime)

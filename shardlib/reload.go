@@ -70,6 +70,7 @@ func (l *Library) setShards(list ShardList) error {
 		return fmt.Errorf("%w: %w", ErrShards, err)
 	}
 	l.pools.use(list)
+	l.samplers.forget()
 	l.caches.Store(&caches)
 	for dc, c := range old {
 		if caches[dc] != c {

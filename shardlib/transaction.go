@@ -23,6 +23,7 @@ type Tx struct {
 	seen        fence.Seen
 	user        bucketmap.UserID
 	invalidated []string
+	replica     bool
 }
 
 // ExecContext is that of *sql.Tx.
@@ -46,7 +47,8 @@ func (tx *Tx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, erro
 	return tx.inner.PrepareContext(ctx, query)
 }
 
-// Home is where the transaction runs, and by which map it was decided.
+// Home is where the transaction runs, and by which map it was decided. That of
+// a replica's read is the primary's.
 func (tx *Tx) Home() Home { return tx.home }
 
 // invalidatedMax bounds the keys of one transaction: each costs four exchanges
@@ -63,6 +65,8 @@ type kind string
 const (
 	update kind = "update"
 	view   kind = "view"
+	// viewReplica is a ViewStale on a replica; one at the primary is a view.
+	viewReplica kind = "view_replica"
 )
 
 // Update runs fn in a transaction on the user's home shard, in whichever
@@ -179,10 +183,14 @@ func (l *Library) try(ctx context.Context, user bucketmap.UserID, home Home, k k
 		})
 		// A connection that proves dead at its first statement, the look at the
 		// fence, is replaced: nothing was done on it.
-		if called || dead == deadMax || ctx.Err() != nil || !errors.Is(err, mysql.ErrInvalidConn) && !errors.Is(err, driver.ErrBadConn) {
+		if called || dead == deadMax || ctx.Err() != nil || !isDead(err) {
 			return result, err
 		}
 	}
+}
+
+func isDead(err error) bool {
+	return errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn)
 }
 
 // deadMax bounds how many dead connections one call replaces. database/sql
@@ -191,7 +199,7 @@ const deadMax = 2
 
 func (l *Library) transact(ctx context.Context, db *sql.DB, user bucketmap.UserID, home Home, k kind,
 	fn func(context.Context, *Tx) error) (outcome, error) {
-	state := new(txState)
+	state := &txState{tell: k == update && l.config.Replicas.Enabled}
 	// A connection that proves dead here is replaced by database/sql: nothing
 	// was sent on it but this.
 	inner, err := db.BeginTx(context.WithValue(ctx, txStateKey{}, state), &sql.TxOptions{ReadOnly: k == view})
@@ -225,12 +233,12 @@ func (l *Library) transact(ctx context.Context, db *sql.DB, user bucketmap.UserI
 		}
 		return committed, nil
 	}
-	return l.commit(ctx, tx)
+	return l.commit(ctx, tx, state)
 }
 
 // commit marks the cache, commits, and takes the marks away as far as the
 // outcome is known.
-func (l *Library) commit(ctx context.Context, tx *Tx) (outcome, error) {
+func (l *Library) commit(ctx context.Context, tx *Tx, state *txState) (outcome, error) {
 	marks, err := l.mark(tx)
 	if err != nil {
 		return rolledBack, err
@@ -239,6 +247,7 @@ func (l *Library) commit(ctx context.Context, tx *Tx) (outcome, error) {
 	var unanswered *unansweredCommit
 	if errors.As(err, &unanswered) {
 		// The marks stay: whoever fills now may have read either value.
+		l.wrote(tx, "", time.Now().Add(l.config.Cache.MarkTTL))
 		return unknown, fmt.Errorf("shard %s in %s: %w: %w", tx.home.Shard, tx.home.Datacenter, ErrOutcomeUnknown, unanswered)
 	}
 	l.unmark(marks)
@@ -248,5 +257,20 @@ func (l *Library) commit(ctx context.Context, tx *Tx) (outcome, error) {
 	if err != nil {
 		return tx.home.classify(err, err)
 	}
+	l.wrote(tx, state.told, time.Now())
 	return committed, nil
+}
+
+// wrote remembers a write for ViewStale: its GTID, or without one a time by
+// which it is committed if it ever is.
+func (l *Library) wrote(tx *Tx, told string, by time.Time) {
+	if !l.config.Replicas.Enabled || tx.user == "" { // an errand of the library's has no user
+		return
+	}
+	e := evidence{epoch: tx.seen.Epoch}
+	var err error
+	if e.position, err = parsePosition(told, ","); err != nil || len(e.position) == 0 {
+		e.position, e.after = nil, by
+	}
+	l.writes.remember(tx, e)
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"drover/bench/edge/internal/peer"
+	"drover/tools/sources"
 )
 
 // proxyPath spares the tests the building of ./proxy: go test ./bench/edge -args -proxy PATH.
@@ -20,23 +23,49 @@ var proxyPath = flag.String("proxy", "", "Drover's `binary`; default: ./proxy is
 
 const smokeMax = time.Minute
 
+// programs are the bench and Drover's proxy, as the tests run them: a run alone
+// would link the two again each time, which takes longer than what it measures.
+var programs struct{ bench, proxy string }
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "drover-edge-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// What a debugger needs is not linked in.
+	const small = "-ldflags=-s -w"
+	if programs.bench, err = sources.Program(context.Background(), dir, "bench/edge", small); err != nil {
+		return 0, err
+	}
+	if programs.proxy = *proxyPath; programs.proxy == "" {
+		if programs.proxy, err = sources.Program(context.Background(), dir, "proxy", small); err != nil {
+			return 0, err
+		}
+	}
+	return m.Run(), nil
+}
+
 // smoke runs the bench as its users do, and returns what it printed and its
 // --json.
 func smoke(t *testing.T, args ...string) (table string, samples []map[string]any) {
 	t.Helper()
-	dir := t.TempDir()
-	program, figures := filepath.Join(dir, "edge"), filepath.Join(dir, "figures.json")
+	figures := filepath.Join(t.TempDir(), "figures.json")
 	ctx, cancel := context.WithTimeout(t.Context(), smokeMax)
 	defer cancel()
-	if said, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build the bench: %v\n%s", err, said)
-	}
-	args = append(args, "--rounds", "1", "--seconds", "1", "--json", figures, "--label", "smoke")
-	if *proxyPath != "" {
-		args = append(args, "--proxy", *proxyPath)
-	}
+	args = append(args, "--rounds", "1", "--seconds", "1", "--json", figures, "--label", "smoke", "--proxy", programs.proxy)
 	var words strings.Builder
-	cmd := exec.CommandContext(ctx, program, args...)
+	cmd := exec.CommandContext(ctx, programs.bench, args...)
 	cmd.Stderr = &words
 	out, err := cmd.Output()
 	if err != nil {

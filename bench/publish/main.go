@@ -40,11 +40,11 @@ func versionsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return v.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&v.rounds, "rounds", 5, "of each kind, for each store")
+	flags.IntVar(&v.rounds, "rounds", 50, "of each kind, for each store")
 	flags.IntVar(&v.count, "versions", 1000, "published in all rounds of a store together")
 	flags.IntVar(&v.rate, "rate", 2000, "requests a second")
 	flags.Uint32Var(&v.buckets, "buckets", 1<<12, "of the map")
-	flags.DurationVar(&v.every, "every", 20*time.Millisecond, "a version at most")
+	flags.DurationVar(&v.every, "every", 100*time.Millisecond, "a version at most")
 	flags.StringSliceVar(&v.stores, "stores", []string{"file", "consul"}, "where the versions are published")
 	flags.StringVar(&v.proxy, "proxy", "", "the proxy's `binary`; default: ./proxy is built")
 	return cmd

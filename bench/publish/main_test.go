@@ -39,7 +39,7 @@ func TestAFewProxiesHaveAPublishedMapAndItsFiguresAreCounted(t *testing.T) {
 }
 
 func TestVersionsArePublishedUnderLoadAndNoRequestFails(t *testing.T) {
-	v := versions{rounds: 2, count: 6, rate: 200, buckets: 1024, every: 20 * time.Millisecond, stores: []string{"file", "consul"}}
+	v := versions{rounds: 1, count: 6, rate: 200, buckets: 1024, every: 20 * time.Millisecond, stores: []string{"file", "consul"}}
 	var out bytes.Buffer
 	if err := v.run(t.Context(), &out); err != nil {
 		t.Fatal(err)

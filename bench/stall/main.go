@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"drover/bench/internal/pace"
 	"drover/bench/internal/times"
 	"drover/internal/cli"
 	"drover/shardlib/fence"
@@ -68,8 +69,8 @@ func command() *cobra.Command {
 
 // run sets the field, moves, and judges.
 func (o options) run(ctx context.Context, out io.Writer) (err error) {
-	if o.rate < 0 || o.rate > rateMax {
-		return fmt.Errorf("rate %d: want 0 to %d writes a second", o.rate, rateMax)
+	if o.rate < 0 || o.rate > pace.RateMax {
+		return fmt.Errorf("rate %d: want 0 to %d writes a second", o.rate, pace.RateMax)
 	}
 	if o.writers < 1 || o.buckets == 0 || int(o.buckets)%o.writers != 0 {
 		return fmt.Errorf("%d buckets, %d writers: want as many buckets as writers, or a multiple: each user has one writer", o.buckets, o.writers)
@@ -83,7 +84,7 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	c := newCrowd(f.libs, o.buckets)
-	idle, err := watchIdle()
+	idle, err := pace.WatchIdle()
 	if err != nil {
 		return err
 	}
@@ -91,14 +92,14 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	defer stop()
 	group, writing := errgroup.WithContext(writing)
 	began := time.Now()
-	pace := newPacer(o.rate, began)
+	pacer := pace.New(o.rate, began)
 	for n := range o.writers {
-		group.Go(func() error { return c.writer(writing, pace, n, o.writers) })
+		group.Go(func() error { return c.writer(writing, pacer, n, o.writers) })
 	}
 	group.Go(func() error { return c.checker(writing) })
 	m := moved{parts: map[string]times.Times{}, reasons: map[string]int{}}
 	err = o.move(writing, f, c, &m)
-	share, idleErr := idle.share(time.Now())
+	share, idleErr := idle.Share(time.Now())
 	stop()
 	if err := errors.Join(err, group.Wait(), idleErr); err != nil {
 		return err
@@ -108,8 +109,8 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d moves in %s, round trip %s, %d writers, %s, %d buckets: %d writes acknowledged, %d refused and sent again\n",
-		len(m.there)+len(m.back), took.Round(time.Second), o.rtt, o.writers, pace, o.buckets, c.writes.Load(), c.refused.Load())
+	fmt.Fprintf(out, "%d moves in %s, round trip %s, %d writers, %s writes, %d buckets: %d writes acknowledged, %d refused and sent again\n",
+		len(m.there)+len(m.back), took.Round(time.Second), o.rtt, o.writers, pacer, o.buckets, c.writes.Load(), c.refused.Load())
 	fmt.Fprintf(out, "  of the machine's CPU time %.0f %% was idle\n", 100*share)
 	m.print(out)
 	fmt.Fprintf(out, "  lost %d, doubled %d, stale reads %d of %d\n", lost, doubled, c.stale.Load(), c.reads.Load())

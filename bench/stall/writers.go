@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"drover/bench/internal/pace"
 	"drover/bucketmap"
 	"drover/shardlib"
 )
@@ -61,12 +62,12 @@ func (c *crowd) library(u *user) (*shardlib.Library, error) {
 
 // writer writes to its buckets in turn, at the pace, or to the one that moves
 // without a pause.
-func (c *crowd) writer(ctx context.Context, pace *pacer, n, writers int) error {
+func (c *crowd) writer(ctx context.Context, pacer *pace.Pacer, n, writers int) error {
 	for turn := 0; ctx.Err() == nil; turn++ {
 		b := (n + turn*writers) % len(c.users)
 		if focus := int(c.focus.Load()); focus != nobody && focus%writers == n {
 			b = focus
-		} else if !pace.wait(ctx) {
+		} else if _, due := pacer.Wait(ctx); !due {
 			return nil
 		}
 		if err := c.write(context.WithoutCancel(ctx), c.users[b]); err != nil {

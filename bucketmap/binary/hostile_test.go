@@ -177,6 +177,7 @@ func TestWhatIsCutOffOrHasMoreIsRefused(t *testing.T) {
 }
 
 // Here the checksum is right, so that every check behind it is asked.
+// 1,500 contents are changed at random, and 10,000 with DROVER_SOAK=1.
 func TestWhatIsAcceptedEncodesToTheSameBytes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	for _, form := range forms {
@@ -203,7 +204,7 @@ func TestWhatIsAcceptedEncodesToTheSameBytes(t *testing.T) {
 				try(bad)
 			}
 		}
-		for range 10_000 {
+		for range Rounds(1500, 10_000) {
 			bad := bytes.Clone(content)
 			for range 1 + rng.IntN(4) {
 				at := rng.IntN(len(bad))

@@ -23,8 +23,9 @@ func again(t testing.TB, data []byte, s *bucketmap.Snapshot) {
 	}
 }
 
+// 100 maps, and 400 with DROVER_SOAK=1.
 func TestEveryMapComesBackAsItWas(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(binary.Rounds(100, 400)) {
 		m := newMaps(seed)
 		s := m.any(t, 1<<m.IntN(13))
 		prefix := []byte("before")
@@ -53,8 +54,9 @@ func TestMoreEpochsThanTheEntropyCoderTakesComeBack(t *testing.T) {
 	again(t, binary.Append(nil, s, nil), s)
 }
 
+// With DROVER_SOAK=1 it has as many buckets, too, as a map may have.
 func TestAsManyShardsAsAMapMayHaveComeBack(t *testing.T) {
 	rng := newMaps(22)
-	s := build(t, plain(t, bucketmap.BucketsMax, bucketmap.ShardsMax, func(int) int { return rng.IntN(bucketmap.ShardsMax + 1) }))
+	s := build(t, plain(t, binary.Rounds(1<<17, bucketmap.BucketsMax), bucketmap.ShardsMax, func(int) int { return rng.IntN(bucketmap.ShardsMax + 1) }))
 	again(t, binary.Append(nil, s, nil), s)
 }

@@ -44,11 +44,15 @@ func TestAMapIsAsSmallAsItsInformation(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("%d shards, %s", c.shards, c.name), func(t *testing.T) {
-			// A few shards that share evenly are as small a share of a quarter of the
-			// buckets; the others need them all for their tables to be small beside them.
+			// A few shards that share evenly are as small a share of a sixteenth of the
+			// buckets; the others need more for their tables to be small beside them, and
+			// those of the least information all. With DROVER_SOAK=1 there are more.
 			buckets := bucketmap.BucketsMax
-			if c.name == "even" && c.shards < 1000 {
-				buckets /= 4
+			switch {
+			case c.name == "even" && c.shards < 1000:
+				buckets /= binary.Rounds(16, 4)
+			case c.shards < 60_000 && c.name != "999:1":
+				buckets /= binary.Rounds(4, 1)
 			}
 			content := plain(t, buckets, c.shards, c.pick)
 			want := information(content)

@@ -222,18 +222,18 @@ func large(t testing.TB) *bucketmap.Snapshot {
 	t.Helper()
 	const shards = 200
 	random := rand.New(rand.NewPCG(1, 2))
-	d := bucketmap.NewDraft(bucketmap.BucketsMax)
-	names := make([]bucketmap.ShardName, shards)
-	for i := range names {
-		names[i] = bucketmap.ShardName(fmt.Sprintf("shard-%03d", i))
-		dc := []bucketmap.Datacenter{"legacy", "cloud"}[i%2]
-		must(t, d.PutShard(bucketmap.Shard{Name: names[i], Datacenter: dc}))
+	c := bucketmap.Content{
+		Version: 1, Default: bucketmap.Default{Datacenter: "legacy"}, Datacenters: []bucketmap.Datacenter{"cloud", "legacy"},
+		Homes: make([]uint16, bucketmap.BucketsMax),
 	}
-	d.Default = bucketmap.Default{Datacenter: "legacy"}
-	for b := range bucketmap.BucketID(bucketmap.BucketsMax) {
-		must(t, d.SetHome(b, b, names[random.IntN(shards)]))
+	for i := range shards {
+		name := bucketmap.ShardName(fmt.Sprintf("shard-%03d", i))
+		c.Shards = append(c.Shards, bucketmap.Shard{Name: name, Datacenter: c.Datacenters[1-i%2], Epoch: bucketmap.FirstEpoch})
 	}
-	s, err := d.Snapshot()
+	for b := range c.Homes {
+		c.Homes[b] = 1 + uint16(random.IntN(shards))
+	}
+	s, err := c.Snapshot()
 	must(t, err)
 	return s
 }
@@ -258,11 +258,12 @@ func TestLargeMapTravelsInChunksAndItsChangesAlone(t *testing.T) {
 	}
 	wantLoad(t, reader, second)
 	// A third of all go: a large one, so a new base, and no delta.
-	d = second.Edit()
-	for b := bucketmap.BucketID(0); b < bucketmap.BucketsMax; b += 3 {
-		must(t, d.SetHome(b, b, bucketmap.ShardName(fmt.Sprintf("shard-%03d", b*7%200))))
+	c := second.Content()
+	c.Version++
+	for b := 0; b < len(c.Homes); b += 3 {
+		c.Homes[b] = 1 + uint16(b*7%200)
 	}
-	third, err := d.Snapshot()
+	third, err := c.Snapshot()
 	must(t, err)
 	publish(t, s, third)
 	if p := pointerOf(t, s); p.Base.Version != 3 || len(p.Delta) != 0 {

@@ -44,6 +44,7 @@ type faulty struct {
 	dead    bool
 	dirty   map[string]bool // files with unsynced data
 	renames []renamed       // not synced
+	losses  [][]powerLoss   // after each call: those that would lose something, and none
 }
 
 type renamed struct {
@@ -56,6 +57,7 @@ func (f *faulty) do(name string, operation func() error) error {
 		return errCrashed
 	}
 	f.calls = append(f.calls, name)
+	defer func() { f.losses = append(f.losses, f.losable()) }()
 	if len(f.calls)-1 != f.at {
 		return operation()
 	}
@@ -73,6 +75,18 @@ func (f *faulty) do(name string, operation func() error) error {
 	default:
 		panic(f.mishap)
 	}
+}
+
+// losable are the losses of power that differ now.
+func (f *faulty) losable() []powerLoss {
+	losses := []powerLoss{noLoss}
+	if len(f.renames) != 0 {
+		losses = append(losses, loseRenames)
+	}
+	if len(f.dirty) != 0 {
+		losses = append(losses, loseData)
+	}
+	return losses
 }
 
 func (f *faulty) mkdir(name, dir string, mode fs.FileMode) error {
@@ -202,13 +216,13 @@ func crashEverywhere(t *testing.T, prepare func(*testing.T, string) *bucketmap.S
 		next = with(t, old, "emp-new")
 	}
 	// Without a mishap, to know the operations.
-	calls := tryPublish(t, f, template, old, next, -1, nothing, noLoss)
-	for at := range calls {
+	whole := tryPublish(t, f, template, old, next, -1, nothing, noLoss)
+	for at := range whole.calls {
 		tryPublish(t, f, template, old, next, at, diskFull, noLoss)
-		for _, loss := range []powerLoss{noLoss, loseRenames, loseData} {
-			if at == 0 { // before any other is after the one before it
-				tryPublish(t, f, template, old, next, at, crashBefore, loss)
-			}
+		if at == 0 { // with nothing done; before any other is after the one before it
+			tryPublish(t, f, template, old, next, at, crashBefore, noLoss)
+		}
+		for _, loss := range whole.losses[at] {
 			tryPublish(t, f, template, old, next, at, crashAfter, loss)
 		}
 	}
@@ -216,7 +230,7 @@ func crashEverywhere(t *testing.T, prepare func(*testing.T, string) *bucketmap.S
 
 // tryPublish publishes next in a copy of the template, with one mishap, and
 // checks what is left.
-func tryPublish(t *testing.T, f way, template string, old, next *bucketmap.Snapshot, at int, m mishap, loss powerLoss) []string {
+func tryPublish(t *testing.T, f way, template string, old, next *bucketmap.Snapshot, at int, m mishap, loss powerLoss) *faulty {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "map")
 	if err := os.CopyFS(dir, os.DirFS(template)); err != nil {
@@ -274,7 +288,7 @@ func tryPublish(t *testing.T, f way, template string, old, next *bucketmap.Snaps
 	if left := after.stagedNames(); len(left) != 0 {
 		t.Fatalf("%s: two versions later there is still %v", place, left)
 	}
-	return sys.calls
+	return sys
 }
 
 // checkWatch checks what a watch reports that reported another map before.

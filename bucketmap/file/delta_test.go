@@ -177,8 +177,9 @@ func TestNoDeltaIsWrittenThatIsOfNoUse(t *testing.T) {
 		}
 	}
 	d := second.Edit()
-	for i := range deltaBytesMax / 4 {
-		d.Whitelist[fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, i)))[:16]] = "cloud"
+	for i := range 2 * deltaBytesMax / bucketmap.UserIDMax {
+		id := bytes.Repeat([]byte(fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, i)))), bucketmap.UserIDMax/64)
+		d.Whitelist[string(id)] = "cloud"
 	}
 	large, err := d.Snapshot()
 	must(t, err)

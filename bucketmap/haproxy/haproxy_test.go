@@ -16,6 +16,9 @@ import (
 	"drover/bucketmap/internal/edgetest"
 )
 
+// soak says that tests are to be run in their long form.
+func soak() bool { return os.Getenv("DROVER_SOAK") == "1" }
+
 const vectorsPath = "../testdata/decisions.json"
 
 // folderOf is where a program's map is exported to, below its folder.
@@ -61,11 +64,11 @@ func TestDecidesEveryCaseOfTheVectors(t *testing.T) {
 }
 
 func TestDecidesLikeTheMapOnRandomMaps(t *testing.T) {
-	edgetest.Random(t, edge(Options{From: "base", AllowLoss: true}))
+	edgetest.Random(t, edge(Options{From: "base", AllowLoss: true}), soak())
 }
 
 func TestTheLargestMapIsServed(t *testing.T) {
-	edgetest.Large(t, edge(Options{From: "base", AllowLoss: true}))
+	edgetest.Large(t, edge(Options{From: "base", AllowLoss: true}), soak())
 }
 
 // example is a small map: buckets 0 to 511 in legacy, 512 to 767 in cloud, the

@@ -154,11 +154,13 @@ func randomMap(t testing.TB, r *rand.Rand, buckets uint32, shards, datacenters, 
 	return d
 }
 
+// With DROVER_SOAK=1 the whitelist is ten times as long.
 func TestLargestMapDecidesForThousandUsersAsHere(t *testing.T) {
+	whitelist := rounds(10_000, 100_000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	d := randomMap(t, random, bucketmap.BucketsMax, 200, 3, 100_000)
+	d := randomMap(t, random, bucketmap.BucketsMax, 200, 3, whitelist)
 	d.Whitelist["J\u00f6rg"] = d.Datacenters[0]
 	d.Holds = []bucketmap.Hold{{Shard: "s7", Move: "m", Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)}}
 	s, err := d.Snapshot()
@@ -170,13 +172,13 @@ func TestLargestMapDecidesForThousandUsersAsHere(t *testing.T) {
 		t.Errorf("%d users left out, want one", bundle.LeftOut)
 	}
 	t.Logf("exported and started in %v", time.Since(begun))
-	users := make([]string, 0, 1200)
+	users := make([]string, 0, 1000)
 	for user := range s.Whitelist() {
-		if random.IntN(600) == 0 {
+		if random.IntN(whitelist/170) == 0 {
 			users = append(users, user)
 		}
 	}
-	for len(users) < 1200 {
+	for len(users) < 1000 {
 		users = append(users, fmt.Sprintf("user-%d", random.Uint64()))
 	}
 	held := 0

@@ -60,6 +60,8 @@ func TestUpstreamIsABaseURLAndNothingElse(t *testing.T) {
 	}
 }
 
+// What compresses to more than the paid plan's 10 MiB takes long, and is tried
+// with DROVER_SOAK=1.
 func TestWorkerOverThePlansLimitIsRefusedWithBothSizes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	users := func(n int) *bucketmap.Snapshot {
@@ -74,7 +76,8 @@ func TestWorkerOverThePlansLimitIsRefusedWithBothSizes(t *testing.T) {
 		})
 	}
 	s := users(16_500)
-	_, err := worker.Build(s, worker.Options{Upstreams: upstreams})
+	dir := filepath.Join(t.TempDir(), "new")
+	err := worker.Export(dir, s, worker.Options{Upstreams: upstreams})
 	if !errors.Is(err, worker.ErrTooLarge) || !strings.Contains(err.Error(), "paid plan") || !strings.Contains(err.Error(), "3145728") {
 		t.Errorf("%v", err)
 	}
@@ -83,10 +86,11 @@ func TestWorkerOverThePlansLimitIsRefusedWithBothSizes(t *testing.T) {
 	if b.Compressed <= 3<<20 || b.Compressed > b.Limit || b.Limit != 10<<20 || b.Bytes <= 16_500*250 {
 		t.Errorf("%d bytes, %d compressed, limit %d", b.Bytes, b.Compressed, b.Limit)
 	}
-	dir := filepath.Join(t.TempDir(), "new")
-	err = worker.Export(dir, users(53_000), worker.Options{Upstreams: upstreams, Plan: worker.PlanPaid})
-	if !errors.Is(err, worker.ErrTooLarge) || strings.Contains(err.Error(), "paid plan, or") {
-		t.Errorf("%v", err)
+	if n := rounds(0, 53_000); n != 0 {
+		err = worker.Export(dir, users(n), worker.Options{Upstreams: upstreams, Plan: worker.PlanPaid})
+		if !errors.Is(err, worker.ErrTooLarge) || strings.Contains(err.Error(), "paid plan, or") {
+			t.Errorf("%v", err)
+		}
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was written: %v", err)

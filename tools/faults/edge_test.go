@@ -161,7 +161,7 @@ func (e *edge) react(before state, limit time.Duration, cell string) state {
 		if said || time.Now().After(end) {
 			return now
 		}
-		time.Sleep(poll) // between two looks
+		time.Sleep(pace) // between two looks
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 	// stable is how long what it says must stay the same.
 	stable = 300 * time.Millisecond
 	poll   = 20 * time.Millisecond
+	// pace is how often each user asks while a fault comes, and how often is
+	// looked whether the proxy has said something of it: most of the machine's
+	// time would go into looking.
+	pace = 100 * time.Millisecond
 )
 
 // shared is what all worlds use.

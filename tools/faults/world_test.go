@@ -292,7 +292,7 @@ func (w *world) traffic() (end func()) {
 				select {
 				case <-stop:
 					return
-				case <-time.After(poll):
+				case <-time.After(pace):
 				}
 				status, body, err := w.edge.ask(user)
 				if err != nil || status != http.StatusOK || !strings.HasPrefix(body, dc+" by ") {

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
-	"drover/tools/moves/internal/program"
 )
 
 // fault is what is done to a move at a place.
@@ -71,7 +71,7 @@ func pointsOf(t *testing.T) map[string][]string {
 			points[command] = child.Points()
 		}
 	}
-	f.Start(t.Context(), field.Crowd{Writers: 2, Buckets: moved})
+	f.Start(t.Context(), field.Crowd{Writers: 2, Buckets: moved, Pause: writePause})
 	waitFor(t, "writes", func() bool { return f.Book.Writes() > 20 })
 	run("", "freezing.after_freeze", "bucket", "move", movedList, "--to", "gamma")
 	run("resume", "", "resume")

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
-	"drover/tools/moves/internal/book"
+	"drover/tools/internal/book"
 	"drover/tools/moves/internal/field"
 )
 

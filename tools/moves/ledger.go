@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
-	"drover/tools/moves/internal/program"
 	"drover/tools/testservers"
 )
 

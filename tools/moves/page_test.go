@@ -39,8 +39,8 @@ A migrator that is *frozen, replaced, woken* has lost its lock while it did not 
 another one has finished its move. The other one waits for those transactions, which the server ends after 5 s, where users do not: at
 the target, once the bucket is writable at its source.
 
-Each ` + "`make test`" + ` tries a share of the rows: a sixth here, drawn anew each time, and of the points at which the migrator is killed a
-third in ` + "`migrator/internal/move`" + `, on the engine alone. ` + "`make soak`" + ` (` + "`DROVER_SOAK=1`" + `) tries all of them in both.
+Each ` + "`make test`" + ` tries a share of the rows: a sixth here, drawn anew each time, and of the points at which the migrator is killed one
+of each kind in ` + "`migrator/internal/move`" + `, on the engine alone. ` + "`make soak`" + ` (` + "`DROVER_SOAK=1`" + `) tries all of them in both.
 `
 
 // totalsTitle begins the part of the page that no two runs have in common.
@@ -117,6 +117,18 @@ func (c faultCase) title() string {
 	return "## " + strings.ToUpper(string(c.fault[:1])) + string(c.fault[1:]) + ", `" + c.command + "`"
 }
 
+// promotionsBegin begins the part of the page that tools/promotions writes.
+const promotionsBegin = "\n<!-- promotions:"
+
+// parts cuts the page into what is written here and what is not.
+func parts(page string) (ours, promotions string) {
+	ours, promotions, found := strings.Cut(page, promotionsBegin)
+	if found {
+		promotions = promotionsBegin + promotions
+	}
+	return ours, promotions
+}
+
 // comparePage fails where the page says something else than what happened.
 func comparePage(t *testing.T, everything bool) {
 	t.Helper()
@@ -130,19 +142,20 @@ func comparePage(t *testing.T, everything bool) {
 	if t.Failed() {
 		return // what failed is not on the page
 	}
+	whole, err := os.ReadFile(page)
+	must(t, err)
+	text, promotions := parts(string(whole))
 	now := render(shared.cases, rows)
 	complete := strings.Count(now, "\n| `") == len(shared.cases)
 	if *update && complete {
-		must(t, os.WriteFile(page, []byte(now), 0o644))
+		must(t, os.WriteFile(page, []byte(now+promotions), 0o644))
 		return
 	}
-	text, err := os.ReadFile(page)
-	must(t, err)
-	if everything && complete && lasting(string(text)) != lasting(now) {
+	if everything && complete && lasting(text) != lasting(now) {
 		t.Errorf("%s does not say what happened; run make docs-faults, and look at the difference", page)
 	}
 	for _, c := range shared.cases {
-		if r, tried := rows(c); tried && !hasLine(string(text), c, r) {
+		if r, tried := rows(c); tried && !hasLine(text, c, r) {
 			t.Errorf("%s does not say this of %s; run make docs-faults:\n%s", page, c, c.line(r))
 		}
 	}

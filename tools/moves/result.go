@@ -6,7 +6,7 @@ import (
 	"runtime"
 	"time"
 
-	"drover/tools/moves/internal/book"
+	"drover/tools/internal/book"
 )
 
 // result is what a run found.

@@ -230,14 +230,15 @@ func (i *instance) get(path, user string) reply {
 	return a
 }
 
+// 8 requests, and 20 with DROVER_SOAK=1.
 func TestRepeatedRequestIsAppliedOnce(t *testing.T) {
 	for _, mode := range []string{fenceLibrary, fenceTrigger} {
 		t.Run(mode, func(t *testing.T) {
 			s := newSite(t)
 			s.installTriggers()
 			instances := []*instance{s.start("legacy", mode), s.start("cloud", mode)}
-			const ids, repeats = 20, 6
-			var first [ids]atomic.Int32
+			ids, repeats := rounds(8, 20), 6
+			first := make([]atomic.Int32, ids)
 			var all sync.WaitGroup
 			for n := range ids * repeats {
 				all.Go(func() {
@@ -266,10 +267,10 @@ func TestRepeatedRequestIsAppliedOnce(t *testing.T) {
 				}
 			}
 			day := instances[0].get("/1/user/-/steps/"+today, "alice")
-			if day.Steps != want || day.Requests != ids {
+			if day.Steps != want || day.Requests != int64(ids) {
 				t.Errorf("got %d steps of %d requests, want %d of %d", day.Steps, day.Requests, want, ids)
 			}
-			if p := instances[1].get("/1/user/-/profile", "alice"); p.LifetimeSteps != want || p.Updates != ids {
+			if p := instances[1].get("/1/user/-/profile", "alice"); p.LifetimeSteps != want || p.Updates != int64(ids) {
 				t.Errorf("the profile has %d steps of %d", p.LifetimeSteps, p.Updates)
 			}
 		})
@@ -335,6 +336,7 @@ func TestFrozenBucketIs421AndNothingIsWritten(t *testing.T) {
 	}
 }
 
+// 10 writes of each user, and 25 with DROVER_SOAK=1.
 func TestProfileIsReadYourWrites(t *testing.T) {
 	s := newSite(t)
 	instances := []*instance{s.start("legacy", fenceLibrary), s.start("cloud", fenceLibrary)}
@@ -342,7 +344,7 @@ func TestProfileIsReadYourWrites(t *testing.T) {
 	for u := range 4 {
 		users.Go(func() {
 			user := fmt.Sprint("user", u)
-			for n := range 25 {
+			for n := range rounds(10, 25) {
 				if status, _ := instances[n%2].add(user, fmt.Sprint(n), 1); status != http.StatusOK {
 					t.Errorf("%s: status %d", user, status)
 					return
@@ -468,7 +470,7 @@ func TestSeedMakesProfilesQuickly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const users = 20_000
+	const users = 5000
 	start := time.Now()
 	for range 2 { // the second time, all are there
 		if err := schema.Seed(t.Context(), s.db, schema.Users(snapshot, "alpha", users)); err != nil {
@@ -480,7 +482,7 @@ func TestSeedMakesProfilesQuickly(t *testing.T) {
 	if err := s.db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM profile").Scan(&n); err != nil || n != users {
 		t.Fatal(n, err)
 	}
-	if p := s.start("legacy", fenceLibrary).get("/1/user/-/profile", "20000"); p.Name != "User 20000" {
+	if p := s.start("legacy", fenceLibrary).get("/1/user/-/profile", "5000"); p.Name != "User 5000" {
 		t.Fatal(p)
 	}
 }

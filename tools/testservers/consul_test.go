@@ -28,6 +28,7 @@ func getKey(t *testing.T, server *Consul, key string) string {
 }
 
 func TestKilledOrStoppedConsulComesBackWithItsData(t *testing.T) {
+	t.Parallel()
 	server, err := Start(t).Consul(t.Context(), "c", ConsulOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +53,7 @@ func TestKilledOrStoppedConsulComesBackWithItsData(t *testing.T) {
 }
 
 func TestConsulWithACLDeniesWhoHasNoToken(t *testing.T) {
+	t.Parallel()
 	server, err := Start(t).Consul(t.Context(), "c", ConsulOptions{ACL: true})
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +67,7 @@ func TestConsulWithACLDeniesWhoHasNoToken(t *testing.T) {
 }
 
 func TestConsulClusterOutlivesItsLeader(t *testing.T) {
+	t.Parallel()
 	cluster, err := Start(t).ConsulCluster(t.Context(), "c", ConsulOptions{})
 	if err != nil {
 		t.Fatal(err)

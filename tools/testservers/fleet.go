@@ -94,7 +94,7 @@ func newFleet(ctx context.Context, opts Options) (_ *Fleet, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := sweep(ctx, base, false); err != nil {
+	if err := sweepBefore(ctx, base, opts.Log); err != nil {
 		return nil, err
 	}
 

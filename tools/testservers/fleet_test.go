@@ -2,6 +2,7 @@ package testservers
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 )
 
 func TestClosedFleetLeavesNothing(t *testing.T) {
+	t.Parallel()
 	fleet, err := New(t.Context(), Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +100,7 @@ func TestServerNamesAreCheckedAndUnique(t *testing.T) {
 }
 
 func TestServersOfKilledProgramAreGone(t *testing.T) {
+	t.Parallel()
 	owner, owned := startOwner(t)
 	for _, pid := range owned.PIDs {
 		if !alive(pid) {
@@ -210,5 +213,31 @@ func TestServerLaunchedAfterTheWatchdogTookOverDoesNotStart(t *testing.T) {
 	}
 	if exists(started) {
 		t.Error("the program ran")
+	}
+}
+
+func TestAFleetIsMadeBesideWhatCannotBeSwept(t *testing.T) {
+	ownTemp(t)
+	base, err := baseFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its lock is none: nobody can say whether its owner is alive.
+	if err := os.MkdirAll(filepath.Join(base, "fleet-0", ownerLockFile), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Sweep(t.Context(), false); err == nil {
+		t.Fatal("it was swept")
+	}
+	told := ""
+	fleet, err := New(t.Context(), Options{Log: func(format string, args ...any) { told += fmt.Sprintf(format, args...) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fleet.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(told, "fleet-0") {
+		t.Errorf("it said %q", told)
 	}
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func TestInstallsAtOnceMakeOneTemplate(t *testing.T) {
+	t.Parallel()
 	cache := t.TempDir()
 	shareConsul(t, cache)
 	const programs = 4

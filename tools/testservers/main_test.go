@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,9 @@ const childVariable = "DROVER_TESTSERVERS_CHILD"
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(childVariable); role {
 	case "":
+		if err := raiseParallelism(); err != nil {
+			exitWith(err)
+		}
 		os.Exit(m.Run())
 	case "owner":
 		exitWith(ownFleet(context.Background()))
@@ -31,6 +35,21 @@ func TestMain(m *testing.M) {
 	default:
 		exitWith(fmt.Errorf("%s=%s", childVariable, role))
 	}
+}
+
+// parallelism is how many tests run at once. Each waits for servers more than it
+// computes.
+const parallelism = "4"
+
+// raiseParallelism is for who did not say -parallel.
+func raiseParallelism() error {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if said {
+		return nil
+	}
+	return flag.Set("test.parallel", parallelism)
 }
 
 func exitWith(err error) {

@@ -55,6 +55,7 @@ func query(t *testing.T, server *MariaDB, statement string) string {
 }
 
 func TestKilledOrStoppedServerComesBackWithItsData(t *testing.T) {
+	t.Parallel()
 	server := startMariaDB(t, Start(t), "a")
 	execute(t, server, "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
 	addr, pid := server.Addr(), server.PID()
@@ -89,6 +90,7 @@ func TestKilledOrStoppedServerComesBackWithItsData(t *testing.T) {
 }
 
 func TestPausedServerAnswersOnceItIsResumed(t *testing.T) {
+	t.Parallel()
 	server := startMariaDB(t, Start(t), "a")
 	pool := open(t, server, AccountApp)
 	if err := pool.PingContext(t.Context()); err != nil {
@@ -127,6 +129,7 @@ func TestPausedServerAnswersOnceItIsResumed(t *testing.T) {
 }
 
 func TestAccountsHaveTheirPrivileges(t *testing.T) {
+	t.Parallel()
 	server := startMariaDB(t, Start(t), "a")
 	execute(t, server, "CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)")
 	const (
@@ -169,6 +172,7 @@ func TestAccountsHaveTheirPrivileges(t *testing.T) {
 }
 
 func TestFreshServerHasAnEmptyBinaryLog(t *testing.T) {
+	t.Parallel()
 	server := startMariaDB(t, Start(t), "a")
 	if state := query(t, server, "SELECT CONCAT(@@gtid_binlog_state, @@gtid_slave_pos, @@gtid_current_pos)"); state != "" {
 		t.Errorf("GTIDs %s", state)
@@ -184,6 +188,7 @@ func TestFreshServerHasAnEmptyBinaryLog(t *testing.T) {
 }
 
 func TestReplicaHasWhatThePrimaryWroteBeforeAndAfter(t *testing.T) {
+	t.Parallel()
 	fleet := Start(t)
 	servers, err := fleet.MariaDBs(t.Context(), "primary", "replica")
 	if err != nil {
@@ -225,6 +230,7 @@ func TestReplicaHasWhatThePrimaryWroteBeforeAndAfter(t *testing.T) {
 }
 
 func TestReplicaThatWentItsOwnWayIsRefused(t *testing.T) {
+	t.Parallel()
 	servers, err := Start(t).MariaDBs(t.Context(), "primary", "replica")
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +255,7 @@ func awaitReplica(t *testing.T, primary, replica *MariaDB) {
 }
 
 func TestConfigGoesBeforeTheDefaults(t *testing.T) {
+	t.Parallel()
 	server, err := Start(t).MariaDB(t.Context(), "a", MariaDBOptions{Config: map[string]string{
 		"binlog-format": "MIXED", "server_id": "77", "init_connect": "SET @note = 'a # b'", "skip_slave_start": "",
 	}})
@@ -267,6 +274,7 @@ func TestConfigGoesBeforeTheDefaults(t *testing.T) {
 }
 
 func TestServerThatCannotStartSaysWhy(t *testing.T) {
+	t.Parallel()
 	fleet := Start(t)
 	_, err := fleet.MariaDB(t.Context(), "a", MariaDBOptions{Config: map[string]string{"no_such_thing": "1"}})
 	if err == nil || !errors.Is(err, errExited) || !strings.Contains(err.Error(), "unknown variable 'no_such_thing=1'") {
@@ -282,6 +290,7 @@ func TestServerThatCannotStartSaysWhy(t *testing.T) {
 }
 
 func TestServerWhosePortWasTakenStartsOnAnother(t *testing.T) {
+	t.Parallel()
 	fleet := Start(t)
 	database := &MariaDB{serverID: fleet.nextServerID()}
 	if err := fleet.add(&database.process, "a"); err != nil {

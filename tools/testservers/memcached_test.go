@@ -8,6 +8,7 @@ import (
 )
 
 func TestMemcachedComesBackEmptyAfterAKill(t *testing.T) {
+	t.Parallel()
 	server, err := Start(t).Memcached(t.Context(), "m")
 	if err != nil {
 		t.Fatal(err)

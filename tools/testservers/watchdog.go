@@ -119,6 +119,17 @@ func sweep(ctx context.Context, base string, kept bool) (swept []string, err err
 	return swept, err
 }
 
+// sweepBefore sweeps for a fleet that is about to be made. What cannot be swept is
+// told and left: it is none of the new fleet's.
+func sweepBefore(ctx context.Context, base string, log func(string, ...any)) error {
+	if _, err := sweep(ctx, base, false); ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		log("what a dead program left stays: %v", err)
+	}
+	return nil
+}
+
 func sweepOne(dir string, kept bool) (gone bool, err error) {
 	owner, err := tryLock(filepath.Join(dir, ownerLockFile), true)
 	if errors.Is(err, errLocked) || errors.Is(err, os.ErrNotExist) {
@@ -132,7 +143,7 @@ func sweepOne(dir string, kept bool) (gone bool, err error) {
 		_ = os.Remove(filepath.Join(dir, keepFile)) // most have none; one that stays keeps the folder, which is seen below
 	}
 	if err := watchdogCommand(dir).Run(); err != nil {
-		return false, fmt.Errorf("sweep %s: its servers did not end: %w", dir, err)
+		return false, fmt.Errorf("sweep %s: its servers did not end, or its folder cannot be removed: %w", dir, err)
 	}
 	_, err = os.Stat(dir)
 	return errors.Is(err, os.ErrNotExist), nil

@@ -50,7 +50,7 @@ func newBareFleet(ctx context.Context, log func(string, ...any)) (*Fleet, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := sweep(ctx, base, false); err != nil {
+	if err := sweepBefore(ctx, base, log); err != nil {
 		return nil, err
 	}
 	f := &Fleet{cache: cache, log: log}

@@ -38,6 +38,7 @@ const config :Workerd.Config = (
 }
 
 func TestWorkerdServesAndComesBackOnItsPort(t *testing.T) {
+	t.Parallel()
 	server := StartWorkerd(t, workerFolder(t))
 	hello := func() string {
 		t.Helper()
@@ -68,6 +69,7 @@ func TestWorkerdServesAndComesBackOnItsPort(t *testing.T) {
 }
 
 func TestWorkerThatDoesNotStartIsAnErrorWithItsLog(t *testing.T) {
+	t.Parallel()
 	dir := workerFolder(t)
 	if err := os.WriteFile(filepath.Join(dir, "hello.mjs"), []byte(`throw new Error("not today")`), 0o600); err != nil {
 		t.Fatal(err)

@@ -106,6 +106,12 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
+// busyFields are user, nice, system, irq and softirq of a line of /proc/stat.
+var busyFields = [...]int{1, 2, 3, 6, 7}
+
+// stolenField is the time that the host of a virtual machine took.
+const stolenField = 8
+
 // MachineBusy returns the CPU time that all cores have spent at work since
 // boot, to a tick.
 func MachineBusy() (time.Duration, error) {
@@ -113,18 +119,28 @@ func MachineBusy() (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the machine's CPU time: %w", err)
 	}
-	return parseMachine(string(text))
+	return parseMachine(string(text), busyFields[:]...)
 }
 
-// parseMachine adds up user, nice, system, irq and softirq of the first line.
-func parseMachine(text string) (time.Duration, error) {
+// MachineStolen returns the CPU time that the host has taken from all cores, to
+// a tick: they had work, and did not run.
+func MachineStolen() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("read the machine's stolen time: %w", err)
+	}
+	return parseMachine(string(text), stolenField)
+}
+
+// parseMachine adds up fields of the first line.
+func parseMachine(text string, which ...int) (time.Duration, error) {
 	line, _, _ := strings.Cut(text, "\n")
 	fields := strings.Fields(line)
-	if len(fields) < 8 || fields[0] != "cpu" {
+	if len(fields) < 9 || fields[0] != "cpu" {
 		return 0, fmt.Errorf("not the first line of /proc/stat: %q", line)
 	}
 	var sum time.Duration
-	for _, i := range []int{1, 2, 3, 6, 7} {
+	for _, i := range which {
 		n, err := strconv.ParseInt(fields[i], 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("field %d of /proc/stat: %w", i, err)

@@ -26,11 +26,15 @@ func TestStatIsReadBehindANameWithBrackets(t *testing.T) {
 }
 
 func TestMachineTimeLeavesOutIdleAndWaiting(t *testing.T) {
-	got, err := parseMachine("cpu  1 2 4 1000 2000 8 16 4000 0 0\ncpu0 9 9 9 9 9 9 9\n")
-	if err != nil || got != 31*tick {
-		t.Errorf("got %v, %v", got, err)
+	busy, err := parseMachine("cpu  1 2 4 1000 2000 8 16 4000 0 0\ncpu0 9 9 9 9 9 9 9\n", busyFields[:]...)
+	if err != nil || busy != 31*tick {
+		t.Errorf("busy %v, %v", busy, err)
 	}
-	if _, err := parseMachine("intr 1 2 3"); err == nil {
+	stolen, err := parseMachine("cpu  1 2 4 1000 2000 8 16 4000 0 0\ncpu0 9 9 9 9 9 9 9\n", stolenField)
+	if err != nil || stolen != 4000*tick {
+		t.Errorf("stolen %v, %v", stolen, err)
+	}
+	if _, err := parseMachine("intr 1 2 3", stolenField); err == nil {
 		t.Error("a line that is not the machine's was taken")
 	}
 }

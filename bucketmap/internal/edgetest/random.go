@@ -12,13 +12,17 @@ import (
 )
 
 // Random compares an edge with the map on maps of every size, and on users of
-// every kind. The seed is printed.
-func Random(t *testing.T, edge Edge) {
-	const usersAMap = 300
+// every kind. The seed is printed. The long form asks for more users, and has the
+// largest map too, which is otherwise Large's.
+func Random(t *testing.T, edge Edge, long bool) {
+	usersAMap, sizes := 100, []uint32{1, 2, 3, 38, 39, 40, 1000, 4096, 65_537}
+	if long {
+		usersAMap, sizes = 300, append(sizes, bucketmap.BucketsMax)
+	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for _, buckets := range []uint32{1, 2, 3, 38, 39, 40, 1000, 4096, 65_537, bucketmap.BucketsMax} {
+	for _, buckets := range sizes {
 		s := RandomMap(t, r, Shape{
 			Buckets: buckets, Datacenters: 1 + r.IntN(6), Shards: 1 + r.IntN(30), Users: r.IntN(200), Runs: r.IntN(400),
 			Holds: r.IntN(2) * r.IntN(10_000),
@@ -43,11 +47,15 @@ func Random(t *testing.T, edge Edge) {
 }
 
 // Large compares an edge with a map as large as one may be: every bucket on
-// one of 200 shards by itself, 100,000 users whitelisted.
-func Large(t *testing.T, edge Edge) {
-	const users = 1000
+// one of 200 shards by itself, 20,000 users whitelisted. The long form has
+// 100,000, and asks for more of them.
+func Large(t *testing.T, edge Edge, long bool) {
+	users, whitelisted := 400, 20_000
+	if long {
+		users, whitelisted = 1000, 100_000
+	}
 	r := rand.New(rand.NewPCG(7, 7))
-	shape := Shape{Buckets: bucketmap.BucketsMax, Datacenters: 2, Shards: 200, Users: 100_000, Runs: bucketmap.BucketsMax}
+	shape := Shape{Buckets: bucketmap.BucketsMax, Datacenters: 2, Shards: 200, Users: whitelisted, Runs: bucketmap.BucketsMax}
 	s := RandomMap(t, r, shape)
 	p := edge(t, s, Upstreams(t, s))
 	atRest := p.MemoryMiB()
@@ -85,19 +93,20 @@ func RandomMap(t testing.TB, r *rand.Rand, shape Shape) *bucketmap.Snapshot {
 	}
 	datacenter := func() bucketmap.Datacenter { return d.Datacenters[r.IntN(shape.Datacenters)] }
 	d.Default.Datacenter = datacenter()
-	for i := range shape.Shards {
-		Must(t, d.PutShard(bucketmap.Shard{Name: shard(i), Datacenter: datacenter()}))
+	names := make([]bucketmap.ShardName, shape.Shards)
+	for i := range names {
+		names[i] = bucketmap.ShardName(fmt.Sprintf("s%03d", i))
+		Must(t, d.PutShard(bucketmap.Shard{Name: names[i], Datacenter: datacenter()}))
 	}
 	for i := range shape.Runs {
-		first, length := r.Uint32N(shape.Buckets), uint32(1)
+		first, length := uint32(i)%shape.Buckets, uint32(1)
 		if shape.Runs < int(shape.Buckets) {
+			first = r.Uint32N(shape.Buckets)
 			length = 1 + r.Uint32N(min(shape.Buckets-first, 1+shape.Buckets/16))
-		} else {
-			first = uint32(i) % shape.Buckets
 		}
 		name := bucketmap.ShardName("")
 		if r.IntN(8) != 0 {
-			name = shard(r.IntN(shape.Shards))
+			name = names[r.IntN(shape.Shards)]
 		}
 		Must(t, d.SetHome(bucketmap.BucketID(first), bucketmap.BucketID(first+length-1), name))
 	}
@@ -113,8 +122,6 @@ func RandomMap(t testing.TB, r *rand.Rand, shape Shape) *bucketmap.Snapshot {
 	Must(t, err)
 	return s
 }
-
-func shard(i int) bucketmap.ShardName { return bucketmap.ShardName(fmt.Sprintf("s%03d", i)) }
 
 func listed(s *bucketmap.Snapshot) (ids []string) {
 	for id := range s.Whitelist() {

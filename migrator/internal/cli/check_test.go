@@ -24,7 +24,7 @@ func TestCheckSaysByItsExitCodeWhetherAnythingRefuses(t *testing.T) {
 	d.want(2, []string{"check", "--move", "5"})
 	d.want(2, []string{"check", "--move", "x", "--to", "gamma"})
 	d.want(3, []string{"check", "--move", "5", "--to", "alpha"})
-	d.exec(servers.gamma, "INSERT INTO steps (user_id, day) VALUES ('u1', '2026-11-21')", "ALTER TABLE profile ADD UNIQUE KEY (name)")
+	d.exec(d.gamma, "INSERT INTO steps (user_id, day) VALUES ('u1', '2026-11-21')", "ALTER TABLE profile ADD UNIQUE KEY (name)")
 	d.unchanged(3, []string{"check"}, "unique-keys", "checks refuse")
 	d.unchanged(3, []string{"check", "--move", "0-63", "--to", "gamma"}, "target-rows", "same-schema")
 	r := d.want(3, []string{"check", "-o", "json"})
@@ -35,25 +35,25 @@ func TestCheckSaysByItsExitCodeWhetherAnythingRefuses(t *testing.T) {
 
 func TestCheckNamesAServerThatDoesNotAnswer(t *testing.T) {
 	d := ready(t)
-	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+servers.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
+	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+d.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
 	d.want(3, []string{"check"}, preflight.ServerReachable, "connection refused")
 }
 
 func TestAMoveThatAPreflightRefusesLeavesNothingBehind(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.gamma, "ALTER TABLE steps ADD COLUMN extra INT")
+	d.exec(d.gamma, "ALTER TABLE steps ADD COLUMN extra INT")
 	d.unchanged(3, []string{"bucket", "move", "5", "--to", "gamma"}, "same-schema on gamma", "ALTER the table", "warning: durable-commits")
 	d.unchanged(3, []string{"bucket", "move", "5", "--to", "gamma", "--dry-run"}, "same-schema on gamma")
-	d.exec(servers.gamma, "ALTER TABLE steps DROP COLUMN extra")
+	d.exec(d.gamma, "ALTER TABLE steps DROP COLUMN extra")
 	d.unchanged(0, []string{"bucket", "move", "5", "--to", "gamma", "--dry-run"}, "would move buckets 5")
 }
 
 func TestAfterAMoveTheMapFollowsTheDatabases(t *testing.T) {
 	d := ready(t)
 	d.want(0, []string{"fence", "install"})
-	must(t, d.applicationMayWrite(servers.alpha, "u1"))
+	must(t, d.applicationMayWrite(d.alpha, "u1"))
 	d.want(0, []string{"bucket", "move", "0-63", "--to", "gamma"}, "soaking")
-	must(t, d.applicationMayWrite(servers.gamma, "u1"))
+	must(t, d.applicationMayWrite(d.gamma, "u1"))
 	d.want(0, []string{"check"})
 	d.unchanged(3, []string{"map", "rollback", "1"}, "home-active on alpha")
 	d.unchanged(3, []string{"check", "--move", "5", "--to", "alpha"}, "buckets-free", "bucket finish")

@@ -73,11 +73,11 @@ func (d *desktop) mend(f *doctor.Finding) {
 		d.t.Fatalf("%s says neither what mends it nor what to decide", f.Kind)
 	}
 	for _, s := range f.SQL {
-		server := servers.gamma
+		server := d.gamma
 		if strings.HasPrefix(s.Server, "alpha") {
-			server = servers.alpha
+			server = d.alpha
 		}
-		if f.Kind == doctor.TwoHomes && server == servers.alpha {
+		if f.Kind == doctor.TwoHomes && server == d.alpha {
 			continue
 		}
 		// The migrator's account: the fence refuses everybody else's DELETE.
@@ -133,8 +133,8 @@ func fenced(t *testing.T) *desktop {
 	t.Helper()
 	d := ready(t)
 	d.want(0, []string{"fence", "install"})
-	d.exec(servers.alpha, "UPDATE drover_fence SET state = 'moved' WHERE bucket = 6")
-	d.exec(servers.gamma, "INSERT INTO drover_fence (bucket, state, epoch) VALUES (6, 'active', 2)")
+	d.exec(d.alpha, "UPDATE drover_fence SET state = 'moved' WHERE bucket = 6")
+	d.exec(d.gamma, "INSERT INTO drover_fence (bucket, state, epoch) VALUES (6, 'active', 2)")
 	d.publishes(func(m *bucketmap.Draft) error {
 		m.Epochs = map[bucketmap.BucketID]bucketmap.Epoch{6: 2}
 		return m.SetHome(6, 6, "gamma")
@@ -152,9 +152,9 @@ func (d *desktop) publishes(edit func(*bucketmap.Draft) error) {
 func TestTheDoctorFindsWhatDisagreesInTheFencesAndSaysWhatMendsIt(t *testing.T) {
 	d := fenced(t)
 	d.healthy()
-	d.exec(servers.gamma, "INSERT INTO drover_fence (bucket, state, epoch, move_id) VALUES "+
+	d.exec(d.gamma, "INSERT INTO drover_fence (bucket, state, epoch, move_id) VALUES "+
 		"(7, 'active', 2, ''), (11, 'incoming', 2, 'm-lost/1'), (16, 'odd', 1, ''), (17, 'frozen', 2, '')")
-	d.exec(servers.alpha, "UPDATE drover_fence SET state = 'moved' WHERE bucket IN (8, 9)",
+	d.exec(d.alpha, "UPDATE drover_fence SET state = 'moved' WHERE bucket IN (8, 9)",
 		"UPDATE drover_fence SET state = 'frozen', move_id = 'm-lost/3' WHERE bucket = 10",
 		"UPDATE drover_fence SET state = 'frozen' WHERE bucket = 18",
 		"UPDATE drover_fence SET move_id = 'm-lost/1' WHERE bucket IN (12, 13)",
@@ -174,22 +174,22 @@ func TestTheDoctorFindsWhatDisagreesInTheFencesAndSaysWhatMendsIt(t *testing.T) 
 		wanted{doctor.TokenUnknown, doctor.Untidy, "it's by hand"},
 		wanted{doctor.RowMissing, doctor.Refusing, "2 buckets (14-15) have no row"},
 	)
-	d.exec(servers.alpha, "UPDATE drover_fence SET epoch = 9 WHERE bucket = 6",
+	d.exec(d.alpha, "UPDATE drover_fence SET epoch = 9 WHERE bucket = 6",
 		"DROP TRIGGER drover_fence_profile_insert", "INSERT INTO profile VALUES ('"+userOf(6)+"', 'left')")
 	report := d.examine()
 	if len(report.Findings) != 3 || report.Findings[0].Kind != doctor.EpochBehind || report.Findings[0].Severity != doctor.Danger {
 		t.Fatalf("found %+v, want %s first", report.Findings, doctor.EpochBehind)
 	}
-	d.exec(servers.alpha, "UPDATE drover_fence SET epoch = 1 WHERE bucket = 6")
+	d.exec(d.alpha, "UPDATE drover_fence SET epoch = 1 WHERE bucket = 6")
 	d.finds(wanted{doctor.RowsOrphaned, doctor.Untidy, "bucket 6 "}, wanted{doctor.FenceTriggers, doctor.Danger, "table profile has 2 of 3"})
-	if n := d.scan(servers.alpha, "SELECT COUNT(*) FROM profile"); n != "0" {
+	if n := d.scan(d.alpha, "SELECT COUNT(*) FROM profile"); n != "0" {
 		t.Errorf("%s rows are left", n)
 	}
 }
 
 func TestTheDoctorFindsWhereTheMapDoesNotFollowTheDatabases(t *testing.T) {
 	d := fenced(t)
-	d.exec(servers.gamma, "UPDATE drover_fence SET epoch = 4 WHERE bucket = -1")
+	d.exec(d.gamma, "UPDATE drover_fence SET epoch = 4 WHERE bucket = -1")
 	d.publishes(func(m *bucketmap.Draft) error {
 		m.Epochs[20] = 3
 		m.Holds = append(m.Holds, bucketmap.Hold{First: 3, Last: 4, Move: "m-lost", Until: time.Now().Add(time.Hour).Truncate(time.Millisecond)})
@@ -206,11 +206,11 @@ func TestTheDoctorFindsWhereTheMapDoesNotFollowTheDatabases(t *testing.T) {
 
 func TestTheDoctorFindsShardsThatRefuseEveryWrite(t *testing.T) {
 	d := fenced(t)
-	d.exec(servers.gamma, "UPDATE drover_fence SET server_id = server_id + 1000 WHERE bucket = -1", "ALTER TABLE drover_fence COMMENT = 'something'")
-	d.exec(servers.alpha, "UPDATE drover_fence SET state = 'frozen', move_id = 'p-lost/1' WHERE bucket = -1")
+	d.exec(d.gamma, "UPDATE drover_fence SET server_id = server_id + 1000 WHERE bucket = -1", "ALTER TABLE drover_fence COMMENT = 'something'")
+	d.exec(d.alpha, "UPDATE drover_fence SET state = 'frozen', move_id = 'p-lost/1' WHERE bucket = -1")
 	d.finds(wanted{doctor.ShardRow, doctor.Refusing, "server_id"}, wanted{doctor.ShardRow, doctor.Refusing, "p-lost/1"},
 		wanted{doctor.FenceSchema, doctor.Untidy, "something"})
-	d.exec(servers.alpha, "DELETE FROM drover_fence WHERE bucket = -1", "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 99'")
+	d.exec(d.alpha, "DELETE FROM drover_fence WHERE bucket = -1", "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 99'")
 	report := d.examine()
 	if n := len(report.Findings); n != 2 || report.Findings[0].Kind != doctor.ShardRow || report.Findings[1].Kind != doctor.FenceSchema {
 		t.Errorf("found %+v, want no row of the shard and a newer schema", report.Findings)
@@ -239,26 +239,26 @@ func TestTheDoctorFindsMovesThatNobodyGoesOnWith(t *testing.T) {
 	if !strings.Contains(r.out, "UNTIDY") {
 		t.Error(r.out)
 	}
-	d.exec(servers.alpha, "UPDATE drover_move SET state = 'done' WHERE id = '"+id+"'")
+	d.exec(d.alpha, "UPDATE drover_move SET state = 'done' WHERE id = '"+id+"'")
 	d.finds(wanted{doctor.PurgeUnfinished, doctor.Untidy, id})
 	d.want(0, []string{"move", "show", id}, "over")
-	d.exec(servers.alpha, "INSERT INTO drover_tail VALUES ('"+id+"', 1, '"+id+"/1', '', '{}')")
+	d.exec(d.alpha, "INSERT INTO drover_tail VALUES ('"+id+"', 1, '"+id+"/1', '', '{}')")
 	d.finds(wanted{doctor.TailLeft, doctor.Untidy, id + ", which is done and over"})
 
 	d.want(0, []string{"bucket", "move", "30", "--to", "gamma"})
 	second := d.open1()
-	d.exec(servers.gamma, "UPDATE drover_fence SET move_id = '"+second+"/7' WHERE bucket = 30")
+	d.exec(d.gamma, "UPDATE drover_fence SET move_id = '"+second+"/7' WHERE bucket = 30")
 	report := d.examine()
 	if len(report.Findings) != 1 || report.Findings[0].Kind != doctor.TokenAhead || report.Findings[0].Severity != doctor.Danger {
 		t.Fatalf("found %+v, want %s", report.Findings, doctor.TokenAhead)
 	}
-	d.exec(servers.gamma, "UPDATE drover_fence SET move_id = '' WHERE bucket = 30")
+	d.exec(d.gamma, "UPDATE drover_fence SET move_id = '' WHERE bucket = 30")
 	if report = d.examine(); len(report.Findings) != 1 || report.Findings[0].Kind != doctor.MoveLostRows {
 		t.Fatalf("found %+v, want %s", report.Findings, doctor.MoveLostRows)
 	}
-	d.exec(servers.gamma, "UPDATE drover_fence SET move_id = '"+second+"/1' WHERE bucket = 30")
+	d.exec(d.gamma, "UPDATE drover_fence SET move_id = '"+second+"/1' WHERE bucket = 30")
 	d.healthy()
-	d.exec(servers.alpha, "UPDATE drover_move SET state = 'dancing' WHERE id = '"+second+"'")
+	d.exec(d.alpha, "UPDATE drover_move SET state = 'dancing' WHERE id = '"+second+"'")
 	if report = d.examine(); !slices.ContainsFunc(report.Findings, func(f *doctor.Finding) bool { return f.Kind == doctor.MoveUnreadable }) {
 		t.Fatalf("found %+v, want %s", report.Findings, doctor.MoveUnreadable)
 	}
@@ -277,14 +277,14 @@ func (d *desktop) open1() string {
 
 func TestTheDoctorSaysWhereItCouldNotLook(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.alpha, "UPDATE drover_fence SET move_id = 'm-elsewhere/1' WHERE bucket = 3") // perhaps in the journal of gamma
-	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+servers.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
+	d.exec(d.alpha, "UPDATE drover_fence SET move_id = 'm-elsewhere/1' WHERE bucket = 3") // perhaps in the journal of gamma
+	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+d.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
 	report := d.examine()
 	if len(report.Unseen) != 1 || report.Unseen[0].Shard != "gamma" || len(report.Findings) != 0 {
 		t.Fatalf("unseen %+v, findings %+v", report.Unseen, report.Findings)
 	}
 	d.want(2, []string{"doctor", "--again", "1ms"}, "NOT SEEN: gamma")
-	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+servers.alpha.Addr()+"\"}\n  gamma: {other: \"127.0.0.1:1\"}\n")
+	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+d.alpha.Addr()+"\"}\n  gamma: {other: \"127.0.0.1:1\"}\n")
 	if report = d.examine(); len(report.Findings) == 0 || report.Findings[0].Kind != doctor.ServerUnlisted {
 		t.Fatalf("found %+v, want %s", report.Findings, doctor.ServerUnlisted)
 	}
@@ -305,7 +305,7 @@ func TestTheDoctorsPageListsEveryKind(t *testing.T) {
 
 func TestALiveMoveIsNoFinding(t *testing.T) {
 	d := fenced(t)
-	app := d.open(servers.alpha, testservers.AccountApp)
+	app := d.open(d.alpha, testservers.AccountApp)
 	tx, err := app.BeginTx(t.Context(), nil) // the move waits for it, and steps back
 	must(t, err)
 	_, err = tx.ExecContext(t.Context(), "SELECT * FROM "+fence.Table+" WHERE bucket = 33 LOCK IN SHARE MODE")

@@ -16,7 +16,7 @@ import (
 
 func TestFenceIsInstalledEverywhereAndRemoved(t *testing.T) {
 	d := ready(t)
-	must(t, d.applicationMayWrite(servers.gamma, "u1"))
+	must(t, d.applicationMayWrite(d.gamma, "u1"))
 	d.unchanged(0, []string{"fence", "install", "--dry-run"}, "CREATE OR REPLACE TRIGGER `drover_fence_steps_insert`", "on gamma@cloud")
 	d.want(0, []string{"fence", "status"}, "not fenced")
 	d.want(0, []string{"fence", "install"}, "fenced")
@@ -30,14 +30,14 @@ func TestFenceIsInstalledEverywhereAndRemoved(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 	}
-	must(t, d.applicationMayWrite(servers.alpha, "u1"))
+	must(t, d.applicationMayWrite(d.alpha, "u1"))
 	bucket := bucketmap.Bucket([]byte("u1"), 64)
-	if err := fence.Refused(bucket, d.applicationMayWrite(servers.gamma, "u1")); !errors.Is(err, fence.ErrRefused) {
+	if err := fence.Refused(bucket, d.applicationMayWrite(d.gamma, "u1")); !errors.Is(err, fence.ErrRefused) {
 		t.Fatalf("gamma let a bucket be written that lives on alpha: %v", err)
 	}
 	d.unchanged(0, []string{"fence", "remove", "--table", "steps", "--dry-run"}, "DROP TRIGGER IF EXISTS `drover_fence_steps_delete`")
 	d.want(0, []string{"fence", "remove", "--table", "steps", "--confirm", "unfence"}, "not fenced")
-	must(t, d.applicationMayWrite(servers.gamma, "u1"))
+	must(t, d.applicationMayWrite(d.gamma, "u1"))
 	results = nil
 	d.reads(&results, "fence", "status")
 	for _, r := range results {
@@ -50,30 +50,29 @@ func TestFenceIsInstalledEverywhereAndRemoved(t *testing.T) {
 }
 
 func TestFenceIsNotInstalledWhereItWouldRefuseEveryWrite(t *testing.T) {
-	startServers(t)
 	for _, c := range []struct {
-		server *testservers.MariaDB
+		server func(*desktop) *testservers.MariaDB
 		change string
 	}{
-		{servers.alpha, "DELETE FROM drover_fence WHERE bucket = 7"},
-		{servers.gamma, "DELETE FROM drover_fence WHERE bucket = -1"},
+		{func(d *desktop) *testservers.MariaDB { return d.alpha }, "DELETE FROM drover_fence WHERE bucket = 7"},
+		{func(d *desktop) *testservers.MariaDB { return d.gamma }, "DELETE FROM drover_fence WHERE bucket = -1"},
 	} {
 		d := ready(t)
-		d.exec(c.server, c.change)
+		d.exec(c.server(d), c.change)
 		d.unchanged(3, []string{"fence", "install"}, "run migrator init")
 	}
 }
 
 func TestFenceInstallGivesUpOnABusyTableAndGoesOnPastIt(t *testing.T) {
 	d := ready(t)
-	tx, err := d.open(servers.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
+	tx, err := d.open(d.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = tx.Rollback() })
 	_, err = tx.ExecContext(t.Context(), "INSERT INTO steps (user_id, day) VALUES ('u1', '2026-11-21')")
 	must(t, err)
 	d.want(1, []string{"fence", "install", "--patience", "300ms"}, "transactions have the table", "failed")
 	d.want(0, []string{"fence", "status"}, "not fenced")
-	if n := d.scan(servers.gamma, "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"); n != "6" {
+	if n := d.scan(d.gamma, "SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()"); n != "6" {
 		t.Fatalf("%s triggers on gamma, want all 6: its tables are not busy", n)
 	}
 	must(t, tx.Rollback())
@@ -82,7 +81,7 @@ func TestFenceInstallGivesUpOnABusyTableAndGoesOnPastIt(t *testing.T) {
 
 func TestUsersDoNotWaitBehindAFenceThatWaits(t *testing.T) {
 	d := ready(t)
-	app := d.open(servers.alpha, testservers.AccountApp)
+	app := d.open(d.alpha, testservers.AccountApp)
 	tx, err := app.BeginTx(t.Context(), nil)
 	must(t, err)
 	_, err = tx.ExecContext(t.Context(), "INSERT INTO steps (user_id, day) VALUES ('long', '2026-11-21')")
@@ -96,7 +95,7 @@ func TestUsersDoNotWaitBehindAFenceThatWaits(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the installation never waited")
 		}
-		if d.scan(servers.alpha, waiting) == "0" {
+		if d.scan(d.alpha, waiting) == "0" {
 			continue
 		}
 		tries++
@@ -123,10 +122,10 @@ func TestFenceRemoveNeedsItsWordAndNothingUnderWay(t *testing.T) {
 	if code != 3 || !strings.Contains(errOut.String(), "Write") {
 		t.Fatalf("got %d, %s", code, errOut.String())
 	}
-	d.exec(servers.alpha, "INSERT INTO drover_move (id, kind, state, open, run, detail, who, why, created, updated) "+
+	d.exec(d.alpha, "INSERT INTO drover_move (id, kind, state, open, run, detail, who, why, created, updated) "+
 		"VALUES ('m1', 'move', 'soaking', 1, 1, '{}', 'w', '', NOW(), NOW())")
 	d.unchanged(3, []string{"fence", "remove", "--confirm", "unfence"}, "m1 is soaking")
-	d.exec(servers.alpha, "DELETE FROM drover_move")
+	d.exec(d.alpha, "DELETE FROM drover_move")
 	code = Run(t.Context(), Environment{Args: []string{"fence", "remove"}, In: strings.NewReader("unfence\n"), Out: &out, Err: &errOut, Config: d.path("migrator.yaml")})
 	if code != 0 {
 		t.Fatalf("got %d, %s", code, errOut.String())
@@ -136,8 +135,8 @@ func TestFenceRemoveNeedsItsWordAndNothingUnderWay(t *testing.T) {
 
 func TestFenceVerifyProvesTheFenceAndFindsItsHoles(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.gamma, "SET GLOBAL local_infile = 1")
-	d.exec(servers.alpha, "SET GLOBAL local_infile = 1")
+	d.exec(d.gamma, "SET GLOBAL local_infile = 1")
+	d.exec(d.alpha, "SET GLOBAL local_infile = 1")
 	d.want(2, []string{"fence", "verify"}, "--as")
 	d.want(2, []string{"fence", "verify", "--as", testservers.AccountDrover}, "the migrator's own account")
 	word := d.write("word", testservers.Password+"\n")
@@ -155,7 +154,7 @@ func TestFenceVerifyProvesTheFenceAndFindsItsHoles(t *testing.T) {
 			t.Errorf("got %s %s %s: %d tried, %+v, %s", r.Shard, r.Account, r.Table, r.Tried, r.Wrong, r.Error)
 		}
 	}
-	d.exec(servers.gamma, "DROP TRIGGER drover_fence_profile_delete")
+	d.exec(d.gamma, "DROP TRIGGER drover_fence_profile_delete")
 	d.unchanged(3, verify, "NOT PROVED", "delete join", "1 of 8")
 	d.unchanged(3, []string{"fence", "verify", "--as", "nobody", "--password-file", word}, "Access denied")
 }
@@ -163,13 +162,13 @@ func TestFenceVerifyProvesTheFenceAndFindsItsHoles(t *testing.T) {
 func TestFenceOfTheOlderSchemaIsBroughtToThisOne(t *testing.T) {
 	d := ready(t)
 	d.want(0, []string{"fence", "install"}, "fenced")
-	d.exec(servers.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 1'",
+	d.exec(d.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 1'",
 		"CREATE OR REPLACE TRIGGER drover_fence_steps_insert BEFORE INSERT ON steps FOR EACH ROW BEGIN END")
 	d.want(0, []string{"fence", "status"}, "fenced by schema 1")
 	d.want(0, []string{"fence", "install"}, "fenced")
-	if got := d.scan(servers.alpha, "SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'drover_fence'"); got != fmt.Sprintf("drover fence, schema %d", fence.SchemaVersion) {
+	if got := d.scan(d.alpha, "SELECT TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'drover_fence'"); got != fmt.Sprintf("drover fence, schema %d", fence.SchemaVersion) {
 		t.Fatalf("got %q", got)
 	}
-	d.exec(servers.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 9'")
+	d.exec(d.alpha, "ALTER TABLE drover_fence COMMENT = 'drover fence, schema 9'")
 	d.unchanged(3, []string{"fence", "install"}, "newer version of Drover")
 }

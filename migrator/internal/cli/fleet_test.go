@@ -205,12 +205,12 @@ var consulServer struct {
 // consulConfig is the configuration of a map of its own on a real Consul.
 func consulConfig(t *testing.T) string {
 	t.Helper()
-	startServers(t)
+	fleet, n := startFleet(t)
 	consulServer.Do(func() {
-		consulServer.server, consulServer.err = servers.fleet.Consul(context.Background(), "consul", testservers.ConsulOptions{})
+		consulServer.server, consulServer.err = fleet.Consul(context.Background(), "consul", testservers.ConsulOptions{})
 	})
 	must(t, consulServer.err)
-	return fmt.Sprintf("{store: consul, consul: {address: %q, prefix: drover/%d}}", consulServer.server.Addr(), servers.n.Add(1))
+	return fmt.Sprintf("{store: consul, consul: {address: %q, prefix: drover/%d}}", consulServer.server.Addr(), n)
 }
 
 // keyOf is short for tests.

@@ -16,17 +16,17 @@ func TestInitMakesTheTablesAndTheMapAndMayBeRunAgain(t *testing.T) {
 	if !r.Published || r.Version != 1 || len(r.Shards) != 2 || r.Shards[0].Buckets != "0-63" {
 		t.Fatalf("got %+v", r)
 	}
-	if n := d.scan(servers.alpha, "SELECT COUNT(*) FROM drover_fence WHERE state = 'active'"); n != "65" {
+	if n := d.scan(d.alpha, "SELECT COUNT(*) FROM drover_fence WHERE state = 'active'"); n != "65" {
 		t.Fatalf("%s active rows on alpha, want 64 buckets and the shard", n)
 	}
-	if n := d.scan(servers.gamma, "SELECT COUNT(*) FROM drover_fence WHERE state = 'active'"); n != "1" {
+	if n := d.scan(d.gamma, "SELECT COUNT(*) FROM drover_fence WHERE state = 'active'"); n != "1" {
 		t.Fatalf("%s active rows on gamma, want the shard's", n)
 	}
 	d.want(0, []string{"map", "history"}, "first", "tester")
 
-	d.exec(servers.gamma, "DROP TABLE drover_tail")
+	d.exec(d.gamma, "DROP TABLE drover_tail")
 	d.want(0, initArgs, "the map was in force already, version 1")
-	if n := d.scan(servers.gamma, "SELECT COUNT(*) FROM drover_tail"); n != "0" {
+	if n := d.scan(d.gamma, "SELECT COUNT(*) FROM drover_tail"); n != "0" {
 		t.Fatal(n)
 	}
 	d.want(0, []string{"check"})
@@ -41,22 +41,22 @@ func TestInitRefusesAMapThatDiffers(t *testing.T) {
 
 func TestInitPublishesNothingBeforeEveryShardIsReady(t *testing.T) {
 	d := newDesktop(t)
-	d.exec(servers.gamma, "DROP DATABASE "+d.database)
+	d.exec(d.gamma, "DROP DATABASE "+d.database)
 	d.want(1, initArgs, d.database)
 	if d.version() != 0 {
 		t.Fatal("a map was published")
 	}
-	d.makeDatabase(servers.gamma)
+	d.makeDatabase(d.gamma)
 	d.want(0, initArgs, "map version 1 is published")
 }
 
 func TestInitRefusesWhatIsNotAPrimary(t *testing.T) {
 	d := newDesktop(t)
-	d.exec(servers.gamma, "SET GLOBAL read_only = 1")
-	t.Cleanup(func() { d.exec(servers.gamma, "SET GLOBAL read_only = 0") })
+	d.exec(d.gamma, "SET GLOBAL read_only = 1")
+	t.Cleanup(func() { d.exec(d.gamma, "SET GLOBAL read_only = 0") })
 	d.unchanged(3, initArgs, "read-only")
-	d.exec(servers.gamma, "SET GLOBAL read_only = 0", "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1")
-	t.Cleanup(func() { d.exec(servers.gamma, "RESET SLAVE ALL") })
+	d.exec(d.gamma, "SET GLOBAL read_only = 0", "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=1")
+	t.Cleanup(func() { d.exec(d.gamma, "RESET SLAVE ALL") })
 	d.unchanged(3, initArgs, "it is a replica")
 }
 
@@ -69,11 +69,11 @@ func TestInitRefusesAFenceThatSaysOtherwise(t *testing.T) {
 		"INSERT INTO drover_fence VALUES (64, 'moved', 1, '', 0)",
 	} {
 		d := ready(t)
-		d.exec(servers.alpha, change)
+		d.exec(d.alpha, change)
 		d.unchanged(3, initArgs, "do not agree with the map")
 	}
 	d := ready(t)
-	d.exec(servers.gamma, "INSERT INTO drover_fence VALUES (7, 'active', 1, '', 0)")
+	d.exec(d.gamma, "INSERT INTO drover_fence VALUES (7, 'active', 1, '', 0)")
 	d.unchanged(3, initArgs, "bucket 7 is active here")
 }
 

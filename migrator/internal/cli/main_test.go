@@ -5,65 +5,105 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/tools/testservers"
+	"drover/tools/testservers/pairs"
 )
 
-// servers are two shards that all tests of the package share; each test has
-// databases of its own on them.
-var servers struct {
-	sync.Once
-	fleet        *testservers.Fleet
-	alpha, gamma *testservers.MariaDB
-	err          error
-	n            atomic.Int64
+// shelf has the servers of all desktops. Tests wait more than they compute, so they
+// run side by side, each with two servers that no other test has meanwhile. A
+// desktop has databases of its own, and the next test finds the servers as they
+// were left.
+var shelf struct {
+	mu    sync.Mutex
+	fleet *testservers.Fleet
+	idle  [][]*testservers.MariaDB
+	taken map[testing.TB][]*testservers.MariaDB
+	n     int // pairs, databases and maps, which all are numbered
 }
 
-// program is the migrator, built once for the tests that kill it.
-var program struct {
-	sync.Once
-	dir string
-	err error
-}
+// lender has the servers of all shard worlds.
+var lender pairs.Lender
+
+// programVariable makes the test binary the migrator, which a test can kill.
+const programVariable = "DROVER_CLI_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		os.Exit(Run(context.Background(), Environment{Args: os.Args[1:], Out: os.Stdout, Err: os.Stderr, Who: "tester",
+			Config: os.Getenv("DROVER_MIGRATOR_CONFIG"), CrashAt: os.Getenv("DROVER_CRASH_AT")}))
+	}
 	code := m.Run()
-	if err := os.RemoveAll(program.dir); err != nil {
+	err := lender.Close()
+	if shelf.fleet != nil {
+		err = errors.Join(err, shelf.fleet.Close())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
-	}
-	if servers.fleet != nil {
-		if err := servers.fleet.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
 	}
 	os.Exit(code)
 }
 
-func startServers(t *testing.T) {
+// startFleet returns the fleet of the shelf, and a number that nobody else has.
+func startFleet(t *testing.T) (*testservers.Fleet, int) {
 	t.Helper()
-	servers.Do(func() {
-		ctx := context.Background()
-		if servers.fleet, servers.err = testservers.New(ctx, testservers.Options{}); servers.err != nil {
-			return
-		}
-		var both []*testservers.MariaDB
-		if both, servers.err = servers.fleet.MariaDBs(ctx, "alpha", "gamma"); servers.err == nil {
-			servers.alpha, servers.gamma = both[0], both[1]
-		}
+	shelf.mu.Lock()
+	defer shelf.mu.Unlock()
+	if shelf.fleet == nil {
+		var err error
+		// It outlives the test that came first.
+		shelf.fleet, err = testservers.New(context.Background(), testservers.Options{})
+		must(t, err)
+		shelf.taken = map[testing.TB][]*testservers.MariaDB{}
+	}
+	shelf.n++
+	return shelf.fleet, shelf.n
+}
+
+// takeServers returns two servers that are the test's until its end, the same ones
+// every time it asks, and a number for its database.
+func takeServers(t *testing.T) (both []*testservers.MariaDB, n int) {
+	t.Helper()
+	shelf.mu.Lock()
+	both = shelf.taken[t]
+	shelf.mu.Unlock()
+	if both != nil {
+		_, n = startFleet(t)
+		return both, n
+	}
+	t.Parallel()
+	fleet, n := startFleet(t)
+	shelf.mu.Lock()
+	if last := len(shelf.idle) - 1; last >= 0 {
+		both, shelf.idle = shelf.idle[last], shelf.idle[:last]
+	}
+	shelf.mu.Unlock()
+	if both == nil {
+		var err error
+		both, err = fleet.MariaDBs(t.Context(), fmt.Sprintf("alpha%d", n), fmt.Sprintf("gamma%d", n))
+		must(t, err)
+	}
+	shelf.mu.Lock()
+	shelf.taken[t] = both
+	shelf.mu.Unlock()
+	t.Cleanup(func() {
+		shelf.mu.Lock()
+		defer shelf.mu.Unlock()
+		delete(shelf.taken, t)
+		shelf.idle = append(shelf.idle, both)
 	})
-	must(t, servers.err)
+	return both, n
 }
 
 // desktop is an operator's: a configuration, a shard list with alpha in legacy
@@ -73,17 +113,19 @@ type desktop struct {
 	t        *testing.T
 	dir      string
 	database string
+	// What alpha and gamma are on.
+	alpha, gamma *testservers.MariaDB
 }
 
 func newDesktop(t *testing.T) *desktop {
 	t.Helper()
-	startServers(t)
-	d := &desktop{t: t, dir: t.TempDir(), database: fmt.Sprintf("desktop%d", servers.n.Add(1))}
-	for _, m := range []*testservers.MariaDB{servers.alpha, servers.gamma} {
+	both, n := takeServers(t)
+	d := &desktop{t: t, dir: t.TempDir(), database: fmt.Sprintf("desktop%d", n), alpha: both[0], gamma: both[1]}
+	for _, m := range both {
 		d.makeDatabase(m)
 	}
 	d.write("shards.yaml", fmt.Sprintf("database: %s\nshards:\n  alpha: {legacy: %q}\n  gamma: {cloud: %q}\n",
-		d.database, servers.alpha.Addr(), servers.gamma.Addr()))
+		d.database, d.alpha.Addr(), d.gamma.Addr()))
 	d.write("migrator.yaml", fmt.Sprintf(`map: {store: file, dir: map}
 shards: shards.yaml
 account: {user: %s, password: %s}
@@ -175,7 +217,7 @@ func (d *desktop) version() bucketmap.Version {
 // positions are the ends of the binlogs: they move when anything is written.
 func (d *desktop) positions() []string {
 	d.t.Helper()
-	return []string{d.scan(servers.alpha, "SELECT @@gtid_binlog_pos"), d.scan(servers.gamma, "SELECT @@gtid_binlog_pos")}
+	return []string{d.scan(d.alpha, "SELECT @@gtid_binlog_pos"), d.scan(d.gamma, "SELECT @@gtid_binlog_pos")}
 }
 
 // unchanged runs a command, and fails if it changed a server or the map.

@@ -13,7 +13,7 @@ func TestRollbackTakesNoHomeThatTheDatabasesHaveAndBringsNoHoldBack(t *testing.T
 	d.want(0, first)
 	d.want(0, []string{"map", "push", d.edited("held.yaml", "version: 1\n", "holds:\n  - {buckets: \"8\", move: m-1, until: 2126-11-21T10:00:00.000Z}\n")})
 	// The rest gets its rows and its home.
-	d.exec(servers.alpha, "INSERT INTO drover_fence SELECT 60, state, epoch, move_id, server_id FROM drover_fence WHERE bucket = 59")
+	d.exec(d.alpha, "INSERT INTO drover_fence SELECT 60, state, epoch, move_id, server_id FROM drover_fence WHERE bucket = 59")
 	text := d.want(0, []string{"map", "show"}).out
 	text = text[:strings.Index(text, "holds:")]
 	text = strings.NewReplacer("version: 2\n", "", "0-59", "0-60").Replace(text)

@@ -85,7 +85,7 @@ func TestRollbackPublishesOldContentAsANewVersion(t *testing.T) {
 
 func TestRollbackNeverLowersEpochsAndKeepsHolds(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.alpha, "UPDATE drover_fence SET epoch = 3 WHERE bucket = 7")
+	d.exec(d.alpha, "UPDATE drover_fence SET epoch = 3 WHERE bucket = 7")
 	next := d.edited("next.yaml", "version: 1", "version: 2\nepochs: {\"7\": 3}\nwhitelist: {cloud: [emp-1]}\n"+
 		"holds:\n  - {buckets: \"8\", move: m-1, until: 2126-11-21T10:00:00.000Z}")
 	d.want(0, []string{"map", "push", next}, "map version 2")

@@ -109,7 +109,7 @@ func (s *served) until(what string, so func(map[string]*dto.MetricFamily) bool) 
 func TestASoakServesItsLagAndTheStallOfTheMove(t *testing.T) {
 	d := ready(t)
 	user := userOf(5)
-	d.exec(servers.alpha, "INSERT INTO profile VALUES ('"+user+"', 'Ann')")
+	d.exec(d.alpha, "INSERT INTO profile VALUES ('"+user+"', 'Ann')")
 	d.want(0, []string{"bucket", "move", "5", "--to", "gamma"})
 	s := d.serve("bucket", "soak", "5", "--metrics", ":0")
 	if !strings.HasPrefix(s.url, "http://127.0.0.1:") {
@@ -123,11 +123,11 @@ func TestASoakServesItsLagAndTheStallOfTheMove(t *testing.T) {
 		t.Errorf("stall %v, tailing %v", stall, value(families, "state", string(move.Tailing)))
 	}
 	// Somebody has the row at the old home.
-	blocker, err := d.open(servers.alpha, testservers.AccountRoot).BeginTx(t.Context(), nil)
+	blocker, err := d.open(d.alpha, testservers.AccountRoot).BeginTx(t.Context(), nil)
 	must(t, err)
 	_, err = blocker.ExecContext(t.Context(), "SELECT * FROM profile WHERE user_id = '"+user+"' FOR UPDATE")
 	must(t, err)
-	d.exec(servers.gamma, "UPDATE profile SET name = 'Bob' WHERE user_id = '"+user+"'")
+	d.exec(d.gamma, "UPDATE profile SET name = 'Bob' WHERE user_id = '"+user+"'")
 	s.until("behind", func(f map[string]*dto.MetricFamily) bool {
 		return value(f, "tail_lag_transactions", "") > 0 && value(f, "tail_lag_seconds", "") > 1
 	})
@@ -145,7 +145,7 @@ func TestASoakServesItsLagAndTheStallOfTheMove(t *testing.T) {
 
 func TestAMoveServesItsTriesAndStepsBack(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.alpha, "INSERT INTO profile VALUES ('"+userOf(6)+"', 'Ann')")
+	d.exec(d.alpha, "INSERT INTO profile VALUES ('"+userOf(6)+"', 'Ann')")
 	d.configureMore("metrics_listen: 127.0.0.1:0")
 	var said bytes.Buffer
 	a := &app{env: Environment{Who: "tester"}, configPath: d.path("migrator.yaml"), errOut: &said}
@@ -156,7 +156,7 @@ func TestAMoveServesItsTriesAndStepsBack(t *testing.T) {
 	var tx *sql.Tx // an application's, from the first hold to the first step back
 	must(t, a.points.ArmFunc("holding.after_journal", func() {
 		var err error
-		tx, err = d.open(servers.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
+		tx, err = d.open(d.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
 		must(t, err)
 		_, err = tx.ExecContext(t.Context(), "SELECT * FROM drover_fence WHERE bucket = 6 LOCK IN SHARE MODE")
 		must(t, err)

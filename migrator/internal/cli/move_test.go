@@ -15,7 +15,7 @@ import (
 
 func TestMovesAreListedAndShownWithTheirPassports(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.alpha, "INSERT INTO steps (user_id, day) VALUES ('"+userOf(5)+"', '2026-11-21')")
+	d.exec(d.alpha, "INSERT INTO steps (user_id, day) VALUES ('"+userOf(5)+"', '2026-11-21')")
 	d.want(0, []string{"move", "list"}, "nothing to list")
 	d.want(0, []string{"bucket", "move", "5,7-9", "--to", "gamma", "--why", "the first ones"}, "passport: ")
 	id := d.open1()
@@ -65,7 +65,7 @@ func TestMovesAreListedAndShownWithTheirPassports(t *testing.T) {
 	}
 	d.want(3, []string{"move", "show", "m-none"}, "no journal has")
 
-	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+servers.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
+	d.write("shards.yaml", "database: "+d.database+"\nshards:\n  alpha: {legacy: \""+d.alpha.Addr()+"\"}\n  gamma: {cloud: \"127.0.0.1:1\"}\n")
 	r := d.want(2, []string{"move", "list", "--all", "-o", "json"}, "not every shard could be asked")
 	if err := json.Unmarshal([]byte(r.out), &list); err != nil || len(list.Moves) != 1 || len(list.Unreachable) != 1 || list.Unreachable[0].Shard != "gamma" {
 		t.Errorf("listed %+v, %v", list, err)
@@ -90,7 +90,7 @@ func TestAMoveShowsWhyAFreezeSteppedBack(t *testing.T) {
 	var tx *sql.Tx // an application's, from the first hold to the first step back
 	must(t, a.points.ArmFunc("holding.after_journal", func() {
 		var err error
-		tx, err = d.open(servers.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
+		tx, err = d.open(d.alpha, testservers.AccountApp).BeginTx(t.Context(), nil)
 		must(t, err)
 		_, err = tx.ExecContext(t.Context(), "SELECT * FROM "+fence.Table+" WHERE bucket = 33 LOCK IN SHARE MODE")
 		must(t, err)

@@ -198,7 +198,8 @@ func (e progressEvent) words() string {
 	return strings.Join(words, ", ")
 }
 
-// draw draws the bar: one that fills where the end is known.
+// draw draws the bar: one that fills where the end is known. The spinner turns with
+// the events: its own goroutine would draw beside clear.
 func (p *progress) draw(e progressEvent) {
 	options := []progressbar.Option{progressbar.OptionSetWriter(p.tty), progressbar.OptionClearOnFinish(),
 		progressbar.OptionThrottle(barEvery), progressbar.OptionSetWidth(20), progressbar.OptionSetElapsedTime(true)}
@@ -206,7 +207,7 @@ func (p *progress) draw(e progressEvent) {
 		if e.RowsTotal != 0 {
 			p.bar = progressbar.NewOptions64(e.RowsTotal, append(options, progressbar.OptionSetPredictTime(false))...)
 		} else {
-			p.bar = progressbar.NewOptions64(-1, append(options, progressbar.OptionSpinnerType(14))...)
+			p.bar = progressbar.NewOptions64(-1, append(options, progressbar.OptionSpinnerType(14), progressbar.OptionSetSpinnerChangeInterval(0))...)
 		}
 	}
 	p.bar.Describe(e.State + "  " + e.words())

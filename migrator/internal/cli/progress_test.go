@@ -135,7 +135,7 @@ func TestOnATerminalABarShowsRowsRateAndTimeToGo(t *testing.T) {
 
 func TestAMoveOnATerminalShowsItsStates(t *testing.T) {
 	d := ready(t)
-	d.exec(servers.alpha, "INSERT INTO steps (user_id, day) VALUES ('"+userOf(5)+"', '2026-11-21')", "ANALYZE TABLE steps, profile")
+	d.exec(d.alpha, "INSERT INTO steps (user_id, day) VALUES ('"+userOf(5)+"', '2026-11-21')", "ANALYZE TABLE steps, profile")
 	tty, read := terminal(t)
 	var out bytes.Buffer
 	code := Run(t.Context(), Environment{Args: []string{"bucket", "move", "5", "--to", "gamma"}, Out: &out, Err: tty, Who: "tester", Config: d.path("migrator.yaml")})

@@ -37,9 +37,8 @@ func newShardWorld(t *testing.T) *shardWorld {
 			t.Fatal(err)
 		}
 	}
-	servers, err := testservers.Start(t).MariaDBs(ctx, "a", "b")
-	check(err)
-	w := &shardWorld{t: t, from: servers[0], to: servers[1]}
+	pair := lender.Take(t)
+	w := &shardWorld{t: t, from: pair.A, to: pair.B}
 	check(w.from.Exec(ctx, "CREATE DATABASE app"))
 	db, err := w.from.Open(testservers.AccountDrover, "app")
 	check(err)
@@ -83,7 +82,7 @@ func (w *shardWorld) run(args ...string) (code int, out, errOut string) {
 // apply.
 func (w *shardWorld) ready() {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		code, _, errOut := w.run("shard", "promote", "alpha", "--to", "cloud", "--dry-run")
 		if code == 0 {
 			return
@@ -180,45 +179,31 @@ func TestShardPromoteRefusesAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// migrator builds the program, so that it can be killed.
-func migrator(t *testing.T) string {
-	t.Helper()
-	program.Do(func() {
-		if program.dir, program.err = os.MkdirTemp("", "drover-cli-"); program.err != nil {
-			return
-		}
-		// It outlives the test that came first.
-		out, err := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(program.dir, "migrator"), "drover/migrator").CombinedOutput()
-		if err != nil {
-			program.err = fmt.Errorf("build: %w\n%s", err, out)
-		}
-	})
-	if program.err != nil {
-		t.Fatal(program.err)
+// killed runs the migrator in a process of its own, which dies at a point.
+func (w *shardWorld) killed(point string, args ...string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0], args...)
+	command.Env = append(os.Environ(), programVariable+"=1", "DROVER_MIGRATOR_CONFIG="+w.config, "DROVER_CRASH_AT="+point)
+	text, err := command.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != -1 || ctx.Err() != nil {
+		w.t.Fatalf("%s: it did not die: %v\n%s", point, err, text)
 	}
-	return filepath.Join(program.dir, "migrator")
 }
 
 func TestAKilledPromotionIsShownAndResumed(t *testing.T) {
 	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
-	killed := migrator(t)
 	at := bucketmap.Datacenter("legacy")
 	for _, point := range []string{"freezing.after_read_only", "freezing.after_commit", "switching.after_activate", "publishing.after_map", "reversing.after_follow"} {
 		target := bucketmap.Datacenter("cloud")
 		if at == target {
 			target = "legacy"
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		command := exec.CommandContext(ctx, killed, "shard", "promote", "alpha", "--to", string(target))
-		command.Env = append(os.Environ(), "DROVER_MIGRATOR_CONFIG="+w.config, "DROVER_CRASH_AT="+point)
-		text, err := command.CombinedOutput()
-		cancel()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
-			t.Fatalf("%s: it did not die: %v\n%s", point, err, text)
-		}
+		w.killed(point, "shard", "promote", "alpha", "--to", string(target))
 		if _, out, _ := w.run("status"); !strings.Contains(out, fmt.Sprintf("shard alpha, %s → %s", at, target)) {
 			t.Errorf("%s: status does not show it:\n%s", point, out)
 		}
@@ -236,11 +221,7 @@ func TestAKilledPromotionIsAbortedByItsName(t *testing.T) {
 	t.Parallel() // it has servers of its own
 	w := newShardWorld(t)
 	w.ready()
-	command := exec.CommandContext(t.Context(), migrator(t), "shard", "promote", "alpha", "--to", "cloud")
-	command.Env = append(os.Environ(), "DROVER_MIGRATOR_CONFIG="+w.config, "DROVER_CRASH_AT=freezing.before_commit")
-	if err := command.Run(); err == nil {
-		t.Fatal("it did not die")
-	}
+	w.killed("freezing.before_commit", "shard", "promote", "alpha", "--to", "cloud")
 	var s status
 	_, out, _ := w.run("status", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Open) != 1 {

@@ -24,7 +24,7 @@ func TestALostPrimaryIsReplacedOnTheOperatorsWordAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := []string{"shard", "promote", "alpha", "--to", "cloud", "--lost"}
-	for end := time.Now().Add(20 * time.Second); ; { // the replica notices
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the replica notices
 		code, _, errOut := w.run(append(lost, "--dry-run")...)
 		if code == 0 {
 			if !strings.Contains(errOut, "lost:  every transaction after") || !strings.Contains(errOut, "migrator resume") {
@@ -69,9 +69,8 @@ func (w *shardWorld) addShard() {
 			w.t.Fatal(err)
 		}
 	}
-	servers, err := testservers.Start(w.t).MariaDBs(ctx, "c", "d")
-	check(err)
-	from, to := servers[0], servers[1]
+	pair := lender.Take(w.t)
+	from, to := pair.A, pair.B
 	check(from.Exec(ctx, "CREATE DATABASE app"))
 	db, err := from.Open(testservers.AccountDrover, "app")
 	check(err)
@@ -93,7 +92,7 @@ func TestEveryShardIsPromotedAndOneThatFailsKeepsNoOtherBack(t *testing.T) {
 	w := newShardWorld(t)
 	w.addShard()
 	all := []string{"shard", "promote", "--all", "--to", "cloud", "--parallel", "2"}
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		code, out, errOut := w.run(append(all, "--dry-run")...)
 		if code == 0 {
 			if strings.Count(out, "every check passed") != 4 || strings.Count(out, "the commit point") != 2 {

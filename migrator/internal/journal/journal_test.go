@@ -1,12 +1,15 @@
 package journal
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,15 +25,42 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// server is one server that all tests share; each has a database of its own on
+// it.
+var server struct {
+	sync.Once
+	fleet   *testservers.Fleet
+	mariadb *testservers.MariaDB
+	err     error
+	n       atomic.Int64
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if server.fleet != nil {
+		if err := server.fleet.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
 // two returns two migrators' views of one journal.
 func two(t *testing.T) (a, b *Journal) {
 	t.Helper()
-	servers, err := testservers.Start(t).MariaDBs(t.Context(), "alpha")
-	must(t, err)
-	must(t, servers[0].Exec(t.Context(), "CREATE DATABASE app"))
+	server.Do(func() {
+		// It outlives the test that came first.
+		if server.fleet, server.err = testservers.New(context.Background(), testservers.Options{}); server.err == nil {
+			server.mariadb, server.err = server.fleet.MariaDB(context.Background(), "alpha", testservers.MariaDBOptions{})
+		}
+	})
+	must(t, server.err)
+	name := fmt.Sprintf("app%d", server.n.Add(1))
+	must(t, server.mariadb.Exec(t.Context(), "CREATE DATABASE "+name))
 	var both []*Journal
 	for range 2 {
-		s, err := database.Open("alpha", "legacy", servers[0].Addr(), "app",
+		s, err := database.Open("alpha", "legacy", server.mariadb.Addr(), name,
 			database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 		must(t, err)
 		t.Cleanup(func() { must(t, s.Close()) })

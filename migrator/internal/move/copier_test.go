@@ -51,7 +51,7 @@ func (w *world) sent(rows int) {
 	defer conn.Close()
 	_, err = conn.ExecContext(w.t.Context(), "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
 	must(w.t, err)
-	for n := -1; n != rows; {
+	for n := -1; n != rows; time.Sleep(lookPause) {
 		must(w.t, conn.QueryRowContext(w.t.Context(), "SELECT COUNT(*) FROM handles").Scan(&n))
 	}
 }

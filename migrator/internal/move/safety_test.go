@@ -163,6 +163,7 @@ func TestARowSpoiltAfterTheVerificationIsFoundUnderTheFreeze(t *testing.T) {
 func TestInterruptDuringAFreezeLeavesTheBucketWritable(t *testing.T) {
 	for _, at := range []string{"holding.after_hold", "freezing.after_freeze", "freezing.before_commit"} {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			user := userIn(7, 1)
 			l := w.newLedger(user)
@@ -188,6 +189,7 @@ func TestInterruptDuringAFreezeLeavesTheBucketWritable(t *testing.T) {
 func TestAMigratorThatWakesUpAfterItWasReplacedDoesNoHarm(t *testing.T) {
 	for _, at := range []string{"copying.before_chunk", "freezing.before_freeze", "freezing.after_freeze", "freezing.before_commit", "switching.before_activate", "publishing.before_map"} {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			users := []string{userIn(7, 1), userIn(8, 2)}
 			l := w.newLedger(users...)
@@ -280,6 +282,7 @@ func TestATableAlteredDuringTheMoveStopsItWithAClearWord(t *testing.T) {
 func TestAMoveDoesNotTouchAShardThatAPromotionHas(t *testing.T) {
 	for _, shard := range []string{"alpha", "gamma"} {
 		t.Run(shard, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			user := userIn(7, 1)
 			l := w.newLedger(user)

@@ -132,7 +132,7 @@ func TestAQueuedFreezeWaitsForAWriterAndThenHasTheRow(t *testing.T) {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended though a writer had the row: %v", err)
-		default:
+		case <-time.After(lookPause):
 		}
 	}
 	must(t, writer.Commit())

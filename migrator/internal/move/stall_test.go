@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,10 +19,10 @@ import (
 // longTransaction is how long one stays open beside a move: long enough for
 // the gate to see it, and longer in a soak.
 func longTransaction() time.Duration {
-	if os.Getenv("DROVER_SOAK") == "1" {
+	if servers.soak {
 		return 60 * time.Second
 	}
-	return 4 * time.Second
+	return 2 * time.Second
 }
 
 func TestALongTransactionClosesTheGateAndNobodyWaitsForIt(t *testing.T) {
@@ -59,6 +58,7 @@ func TestALongTransactionClosesTheGateAndNobodyWaitsForIt(t *testing.T) {
 		began := time.Now()
 		must(t, l.write(t.Context(), quick, id, 0))
 		longest = max(longest, time.Since(began))
+		time.Sleep(writePause)
 	}
 	// One knock in 30 s asks for one hold and ends it: two versions.
 	knocks := uint64(1 + longTransaction()/(30*time.Second))
@@ -112,6 +112,7 @@ func TestALongTransactionOnAnotherBucketDoesNotCloseTheGate(t *testing.T) {
 func TestAnInterruptPastTheCommitPointWaitsUntilTheUsersCanWrite(t *testing.T) {
 	for _, at := range []crash.Point{"freezing.after_commit", "switching.before_activate", "switching.after_activate", "publishing.before_map"} {
 		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			user := userIn(7, 1)
 			l := w.newLedger(user)
@@ -136,6 +137,7 @@ func TestAnInterruptPastTheCommitPointWaitsUntilTheUsersCanWrite(t *testing.T) {
 }
 
 func TestAScriptWhoseAnswerIsLostIsOverBeforeAnybodyLooks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
 	server, err := w.shards.Primary(ctx, "alpha")
@@ -163,6 +165,7 @@ func TestAScriptWhoseAnswerIsLostIsOverBeforeAnybodyLooks(t *testing.T) {
 }
 
 func TestAScriptChangesAllRowsOrNone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
 	server, err := w.shards.Primary(ctx, "alpha")
@@ -223,6 +226,7 @@ func TestTakenKeysThatWereNotComparedAreGivenBack(t *testing.T) {
 }
 
 func TestTheReportNamesThePartsOfTheStall(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	user := userIn(7, 1)
 	l := w.newLedger(user)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
@@ -60,7 +61,7 @@ func TestARowThatIsAnotherAtOneEndStopsTheMoveAtTheCommitPoint(t *testing.T) {
 			var points crash.Points
 			must(t, points.ArmFunc(string(c.write), func() {
 				must(t, l.write(ctx, user, 2, 0))
-				for there := c.write != "holding.before_hold"; !there; {
+				for there := c.write != "holding.before_hold"; !there; time.Sleep(lookPause) {
 					there = w.count(w.gamma, "SELECT COUNT(*) FROM request WHERE user_id = ? AND id = 2", user) != 0
 				}
 				must(t, points.ArmFunc(string(c.damage), func() {

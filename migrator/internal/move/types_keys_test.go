@@ -44,6 +44,7 @@ var keyTypes = []struct {
 }
 
 func TestRowsWithKeysOfEveryTypeComeOverByCopyAndByTail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	user := userIn(7, 1)
 	w.tables = w.tables[:len(w.tables):len(w.tables)]
@@ -119,6 +120,7 @@ func (w *world) walk(sharded fence.Sharded) {
 }
 
 func TestTheErrorValueOfAnENUMStopsTheMoveWithAWord(t *testing.T) {
+	t.Parallel()
 	for name, late := range map[string]bool{"copied": false, "tailed": true} {
 		w := newWorld(t)
 		w.tables = append(w.tables[:len(w.tables):len(w.tables)], fence.Sharded{Name: "odd", UserColumn: "user_id"})

@@ -171,11 +171,8 @@ func (w *world) sameText(query, what string) {
 func (w *world) sameChecksum(table string) {
 	w.t.Helper()
 	sum := func(m *testservers.MariaDB) (sum int64) {
-		db, err := m.Open(testservers.AccountDrover, w.database)
-		must(w.t, err)
-		defer db.Close()
 		var name string
-		must(w.t, db.QueryRowContext(w.t.Context(), "CHECKSUM TABLE "+table).Scan(&name, &sum))
+		must(w.t, w.looks[m].QueryRowContext(w.t.Context(), "CHECKSUM TABLE "+table).Scan(&name, &sum))
 		return sum
 	}
 	if here, there := sum(w.alpha), sum(w.gamma); here != there || here == 0 {
@@ -203,10 +200,7 @@ func (w *world) exec(m *testservers.MariaDB, statements ...string) {
 // text reads one value.
 func (w *world) text(m *testservers.MariaDB, query string) string {
 	w.t.Helper()
-	db, err := m.Open(testservers.AccountDrover, w.database)
-	must(w.t, err)
-	defer db.Close()
 	var s string
-	must(w.t, db.QueryRowContext(w.t.Context(), query).Scan(&s))
+	must(w.t, w.looks[m].QueryRowContext(w.t.Context(), query).Scan(&s))
 	return s
 }

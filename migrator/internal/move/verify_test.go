@@ -271,6 +271,7 @@ func TestVerificationUnderWritesToEveryRowEnds(t *testing.T) {
 		users = append(users, userIn(bucketmap.BucketID(7+n%2), n))
 	}
 	l := w.newLedger(users...)
+	l.pause = 0
 	stop := l.run(4)
 	defer stop()
 	waitWrites(t, l, 40)

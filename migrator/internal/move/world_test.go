@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
@@ -25,6 +28,19 @@ import (
 )
 
 const worldBuckets = 64
+
+const (
+	// writersMax is how many connections a ledger keeps to a server: the 8 of the
+	// test with the most writers, and one for what the test itself does.
+	writersMax = 9
+	// writePause is between two writes of a ledger's writer, as users have one.
+	// Three writers without it take two cores: then a test waits for its own load.
+	writePause = 3 * time.Millisecond
+	// refusedPause is between a refusal and the next try.
+	refusedPause = time.Millisecond
+	// lookPause is between two looks at what a test waits for.
+	lookPause = 2 * time.Millisecond
+)
 
 // servers are two shards that all tests of the package share; each test has
 // databases of its own on them.
@@ -43,6 +59,10 @@ func TestMain(m *testing.M) {
 		os.Exit(child(text))
 	}
 	servers.soak = os.Getenv("DROVER_SOAK") == "1"
+	if err := raiseParallelism(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if servers.fleet != nil {
 		if err := servers.fleet.Close(); err != nil {
@@ -53,9 +73,25 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// lanes is how many tests run at once. Each waits for servers more than it
+// computes.
+const lanes = 4
+
+// raiseParallelism is for who did not say -parallel.
+func raiseParallelism() error {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if said {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(lanes))
+}
+
 // world is a database on each of two shards, a map, and an engine.
 type world struct {
 	t        *testing.T
+	looks    map[*testservers.MariaDB]*sql.DB // the migrator's account, for count and text
 	database string
 	dir      string // of the map
 	alpha    *testservers.MariaDB
@@ -93,10 +129,11 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(ctx context.Context, t *testing.T, alpha, gamma *testservers.MariaDB) *world {
 	t.Helper()
-	w := &world{t: t, alpha: alpha, gamma: gamma, tables: worldTables,
+	w := &world{t: t, alpha: alpha, gamma: gamma, tables: worldTables, looks: map[*testservers.MariaDB]*sql.DB{},
 		database: fmt.Sprintf("world%d", servers.n.Add(1)), events: make(chan Event, 100_000)}
 	for _, m := range []*testservers.MariaDB{alpha, gamma} {
 		must(t, m.Exec(ctx, "CREATE DATABASE "+w.database))
+		w.looks[m] = w.openDrover(m)
 	}
 	w.dir = t.TempDir()
 	store, err := file.Open(w.dir, file.Options{})
@@ -117,27 +154,37 @@ func newWorldOn(ctx context.Context, t *testing.T, alpha, gamma *testservers.Mar
 			"alpha": {"legacy": alpha.Addr()}, "gamma": {"cloud": gamma.Addr()}},
 	}, store, database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 	t.Cleanup(func() { must(t, w.shards.Close()) })
+	var group errgroup.Group
 	for _, shard := range []bucketmap.ShardName{"alpha", "gamma"} {
-		server, err := w.shards.Primary(ctx, shard)
-		must(t, err)
-		must(t, fence.Create(ctx, server.DB))
-		must(t, journal.Create(ctx, server.DB))
-		must(t, CreateTables(ctx, server.DB))
-		for _, statement := range []string{
-			`CREATE TABLE steps (bucket INT UNSIGNED NOT NULL, user_id VARCHAR(64) NOT NULL, day DATE NOT NULL,
-				steps BIGINT NOT NULL, PRIMARY KEY (user_id, day), KEY (bucket))`,
-			`CREATE TABLE request (user_id VARBINARY(64) NOT NULL, id BIGINT UNSIGNED NOT NULL,
-				bucket INT UNSIGNED AS (CRC32(user_id) % ` + strconv.Itoa(worldBuckets) + `) STORED, PRIMARY KEY (user_id, id), KEY (bucket))`,
-			`CREATE TABLE profile (user_id VARCHAR(64) NOT NULL PRIMARY KEY, name VARCHAR(100), lifetime BIGINT NOT NULL DEFAULT 0)`,
-		} {
-			_, err := server.DB.ExecContext(ctx, statement)
-			must(t, err)
-		}
+		group.Go(func() error { return w.createTables(ctx, shard) })
 	}
+	must(t, group.Wait())
 	server, err := w.shards.Primary(ctx, "alpha")
 	must(t, err)
 	must(t, fence.Activate(ctx, server.DB, 0, worldBuckets-1))
 	return w
+}
+
+func (w *world) createTables(ctx context.Context, shard bucketmap.ShardName) error {
+	server, err := w.shards.Primary(ctx, shard)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fence.Create(ctx, server.DB), journal.Create(ctx, server.DB), CreateTables(ctx, server.DB)); err != nil {
+		return err
+	}
+	for _, statement := range []string{
+		`CREATE TABLE steps (bucket INT UNSIGNED NOT NULL, user_id VARCHAR(64) NOT NULL, day DATE NOT NULL,
+			steps BIGINT NOT NULL, PRIMARY KEY (user_id, day), KEY (bucket))`,
+		`CREATE TABLE request (user_id VARBINARY(64) NOT NULL, id BIGINT UNSIGNED NOT NULL,
+			bucket INT UNSIGNED AS (CRC32(user_id) % ` + strconv.Itoa(worldBuckets) + `) STORED, PRIMARY KEY (user_id, id), KEY (bucket))`,
+		`CREATE TABLE profile (user_id VARCHAR(64) NOT NULL PRIMARY KEY, name VARCHAR(100), lifetime BIGINT NOT NULL DEFAULT 0)`,
+	} {
+		if _, err := server.DB.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func must(t *testing.T, err error) {
@@ -152,6 +199,8 @@ func testLimits() Limits {
 	limits := DefaultLimits()
 	limits.Freeze = 5 * time.Second
 	limits.BackoffMax = 100 * time.Millisecond
+	// The gate is closed by long transactions of other tests, too.
+	limits.GateKnock = time.Second
 	return limits
 }
 
@@ -161,12 +210,14 @@ func (w *world) engine(points *crash.Points) *Engine {
 		Limits: testLimits(), Crash: points, Report: func(e Event) { w.events <- e }}
 }
 
-// server returns the app's connection to a shard, as the account that the
+// open returns the app's connections to a shard, as the account that the
 // fence does not pass.
 func (w *world) open(m *testservers.MariaDB) *sql.DB {
 	w.t.Helper()
 	db, err := m.Open(testservers.AccountApp, w.database)
 	must(w.t, err)
+	// A connection that is not kept is made anew for each write of a ledger.
+	db.SetMaxIdleConns(writersMax)
 	w.t.Cleanup(func() { must(w.t, db.Close()) })
 	return db
 }
@@ -184,11 +235,8 @@ func userIn(bucket bucketmap.BucketID, n int) string {
 // count counts rows as the migrator's account sees them.
 func (w *world) count(m *testservers.MariaDB, query string, args ...any) int {
 	w.t.Helper()
-	db, err := m.Open(testservers.AccountDrover, w.database)
-	must(w.t, err)
-	defer db.Close()
 	var n int
-	must(w.t, db.QueryRowContext(w.t.Context(), query, args...).Scan(&n))
+	must(w.t, w.looks[m].QueryRowContext(w.t.Context(), query, args...).Scan(&n))
 	return n
 }
 
@@ -198,6 +246,7 @@ type ledger struct {
 	w     *world
 	users []string
 	dbs   map[bucketmap.Datacenter]*sql.DB
+	pause time.Duration // of a writer between two writes
 
 	mu       sync.Mutex
 	acked    map[string]int // user → requests acknowledged
@@ -206,7 +255,7 @@ type ledger struct {
 }
 
 func (w *world) newLedger(users ...string) *ledger {
-	return &ledger{w: w, users: users, acked: map[string]int{}, unknown: map[string]int{},
+	return &ledger{w: w, users: users, pause: writePause, acked: map[string]int{}, unknown: map[string]int{},
 		dbs: map[bucketmap.Datacenter]*sql.DB{"legacy": w.open(w.alpha), "cloud": w.open(w.gamma)}}
 }
 
@@ -232,6 +281,7 @@ func (l *ledger) write(ctx context.Context, user string, id uint64, think time.D
 			l.mu.Lock()
 			l.refusals++
 			l.mu.Unlock()
+			time.Sleep(refusedPause)
 		default:
 			return err
 		}
@@ -279,6 +329,7 @@ func (l *ledger) run(n int) (stop func()) {
 					l.w.t.Errorf("write: %v", err)
 					return
 				}
+				time.Sleep(l.pause)
 			}
 		})
 	}

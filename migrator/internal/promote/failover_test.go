@@ -48,7 +48,7 @@ func (w *world) until(what string, is func() bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	looks := time.NewTicker(time.Millisecond)
+	looks := time.NewTicker(5 * time.Millisecond)
 	defer looks.Stop()
 	for !is() {
 		select {
@@ -78,7 +78,6 @@ func (w *world) semiSync() {
 }
 
 func TestAFailoverWithSemiSyncLosesNothing(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	if names, _ := w.lostChecks(); !slices.Contains(names, CheckLost) {
 		t.Fatalf("a primary that is there: %v", names)
@@ -88,10 +87,10 @@ func TestAFailoverWithSemiSyncLosesNothing(t *testing.T) {
 	}
 	w.semiSync()
 	ws := w.startWriters()
-	ws.waitAcked(50)
+	ws.waitAcked(20)
 	// What is received and not applied is kept.
 	must(t, w.b.Exec(t.Context(), "STOP SLAVE SQL_THREAD"))
-	ws.waitAcked(50)
+	ws.waitAcked(20)
 	must(t, w.a.Kill())
 	w.noticed()
 	if names, _ := w.lostChecks(); !slices.Contains(names, CheckReplica) {
@@ -110,13 +109,12 @@ func TestAFailoverWithSemiSyncLosesNothing(t *testing.T) {
 	if s := w.lives(); p.State() != Reversing || s.Datacenter != cloud || s.Epoch != 3 {
 		t.Fatalf("it is %s, the map has %+v", p.State(), s)
 	}
-	ws.waitAcked(50)
+	ws.waitAcked(20)
 	ws.check(cloud)
 }
 
 // What keeps whom from the old primary when it comes back.
 func TestAPrimaryThatComesBackAfterAFailoverTakesNoWriteByTheNewMap(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	w.caughtUp(legacy, cloud)
 	must(t, w.a.Kill())
@@ -156,7 +154,6 @@ func TestAPrimaryThatComesBackAfterAFailoverTakesNoWriteByTheNewMap(t *testing.T
 }
 
 func TestAPrimaryThatComesBackWithWritesOfItsOwnIsMadeReadOnlyAndNotFollowed(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	// It has a transaction that the replica never received.
 	must(t, w.b.Exec(t.Context(), "STOP SLAVE IO_THREAD"))
@@ -179,7 +176,7 @@ func TestAPrimaryThatComesBackWithWritesOfItsOwnIsMadeReadOnlyAndNotFollowed(t *
 }
 
 func TestAFailoverThatIsKilledIsGoneOnWith(t *testing.T) {
-	t.Parallel() // it has servers of its own
+	t.Parallel()
 	points := []string{"switching.after_begin"}
 	if soak() {
 		points = []string{"switching.before_stop", "switching.after_stop", "switching.before_begin", "switching.after_begin",

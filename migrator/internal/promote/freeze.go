@@ -10,6 +10,7 @@ import (
 
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -19,7 +20,8 @@ import (
 // steps back.
 //
 // The freeze waits for open transactions that have written on the shard, and
-// while it waits new writers queue behind it: hence Limits.FreezeLock.
+// while it waits new writers queue behind it: hence Limits.FreezeLock, and
+// freezeKnocks. Beside it the new map is staged.
 func (r *run) freezing(ctx context.Context) (State, error) {
 	budget, cancel := context.WithTimeout(ctx, r.Limits.Freeze)
 	defer cancel()
@@ -30,6 +32,9 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 		return "", err // whether it is frozen, its row says: see settle
 	}
 	why, err := r.drain(budget)
+	if err == nil && why == "" {
+		why, err = r.awaitStaged(budget)
+	}
 	if err == nil && why == "" {
 		if err = r.commitPoint(budget); err == nil {
 			return Switching, nil
@@ -50,13 +55,26 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	return r.stepBack(ctx, why)
 }
 
+// freezeKnocks is how often the freeze queues for the shard's row before the
+// hold is given up. Between two of them, Limits.FreezeLock, whoever queued
+// behind it goes on: with the defaults 3 × 15 ms of waiting in 75 ms. What was
+// under way when the hold came mostly ends within that, and a hold that is given
+// up costs its users more: its end, a pause and another hold.
+const freezeKnocks = 3
+
 // freeze changes the shard's row from active to frozen. From here on the fence
 // refuses, and no transaction that it let pass is open.
-func (r *run) freeze(ctx context.Context) error {
+func (r *run) freeze(ctx context.Context) (err error) {
 	r.crash("before_freeze", Freezing)
-	err := r.decide(ctx, r.from, func(tx *sql.Tx) error {
-		return r.change(ctx, r.from, tx, r.lockBound(), changeFreeze(r.token))
-	})
+	for knock := 1; ; knock++ {
+		err = r.decide(ctx, r.from, func(tx *sql.Tx) error {
+			return r.change(ctx, r.from, tx, lockBound(r.Limits.FreezeLock), changeFreeze(r.token))
+		})
+		if knock == freezeKnocks || !database.TimedOut(err) || errors.Is(err, database.ErrOutcomeUnknown) ||
+			machine.Pause(ctx, r.Limits.FreezeLock) != nil {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("freeze on %s: %w", r.from.Name(), err)
 	}

@@ -23,6 +23,7 @@ func (r *run) holding(ctx context.Context) (State, error) {
 	if err != nil {
 		return "", err
 	}
+	r.stage(ctx)
 	return Freezing, nil
 }
 
@@ -30,6 +31,7 @@ func (r *run) holding(ctx context.Context) (State, error) {
 // be active and writable on the old primary. Past the tries the promotion is
 // given up.
 func (r *run) stepBack(ctx context.Context, why string) (State, error) {
+	r.unstage()
 	if err := r.Map.Release(ctx, r.promotion.Record.Move); err != nil {
 		return "", err
 	}

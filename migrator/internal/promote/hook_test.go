@@ -53,7 +53,6 @@ func shellHook(t *testing.T, at HookPoint, body string) Hook {
 const unlessCheck = `read line; case "$line" in *'"check":true'*) exit 0;; esac; `
 
 func TestHooksReadTheirOrderAndAreCheckedInThePreflight(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	seen := filepath.Join(t.TempDir(), "seen")
 	for _, at := range HookPoints() {
@@ -109,7 +108,6 @@ func TestHooksReadTheirOrderAndAreCheckedInThePreflight(t *testing.T) {
 }
 
 func TestAHookThatFailsBeforeTheCommitPointUndoesEverythingAndAfterItWarns(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	ws := w.startWriters()
 	undone := filepath.Join(t.TempDir(), "undone")
@@ -143,7 +141,7 @@ func TestAHookThatFailsBeforeTheCommitPointUndoesEverythingAndAfterItWarns(t *te
 	if notes := strings.Join(w.notes(), "\n"); strings.Count(notes, "failed: ") < 3 {
 		t.Errorf("no warnings: %s", notes)
 	}
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	ws.check(cloud)
 }
 
@@ -161,7 +159,7 @@ func TestAHookIsKilledWithAllItsChildrenAndItsOutputIsBounded(t *testing.T) {
 			return
 		}
 		must(t, err)
-		defer unix.Close(process)
+		defer func() { _ = unix.Close(process) }()
 		// It can be read once the process has ended.
 		for ended := 0; ended == 0; {
 			ended, err = unix.Poll([]unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}, 5000)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,7 +33,7 @@ type order struct {
 	List   shardlib.ShardList
 	Target bucketmap.Datacenter
 	Resume bucketmap.MoveID // in the place of a new promotion
-	Crash  string
+	Crash  crash.Point
 }
 
 // child is a migrator in a process of its own.
@@ -49,7 +51,7 @@ func child(text string) (err error) {
 	found := shards.New(o.List, store, database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 	defer func() { err = errors.Join(err, found.Close()) }()
 	points := &crash.Points{}
-	if err := points.Arm(o.Crash); err != nil {
+	if err := points.Arm(string(o.Crash)); err != nil {
 		return err
 	}
 	e := &Engine{Servers: found, PastReadOnly: []string{testservers.AccountRoot}, Limits: testLimits(), Crash: points, Map: &publish.Publisher{Store: store, Who: "child"},
@@ -144,14 +146,38 @@ var sigkillPoints = []crash.Point{
 	"switching.after_writable", "publishing.after_map", "reversing.after_follow", "reversing.after_start", "done.after_journal",
 }
 
+// drawn chooses the points of this run, anew in each, so that a few runs meet every
+// point: one of each kind. The kind is what is done there, such as commit. With
+// DROVER_SOAK=1 it is all points.
+func drawn[P any](t *testing.T, all []P, at func(P) crash.Point) []P {
+	t.Helper()
+	if soak() {
+		return all
+	}
+	kind := func(p P) string {
+		_, what, _ := strings.Cut(string(at(p)), "_")
+		return what
+	}
+	chosen := map[string]int{}
+	for _, i := range rand.Perm(len(all)) {
+		chosen[kind(all[i])] = i
+	}
+	var some []P
+	for _, i := range slices.Sorted(maps.Values(chosen)) {
+		some = append(some, all[i])
+	}
+	t.Logf("%d of %d points, with DROVER_SOAK=1 all of them: %v", len(some), len(all), some)
+	return some
+}
+
 func TestKilledAtEveryPointAPromotionIsFinishedByTheNextMigrator(t *testing.T) {
 	w := newWorld(t)
 	ws := w.startWriters()
 	at, epoch := legacy, bucketmap.FirstEpoch
-	for _, point := range forwardPoints {
+	for _, point := range drawn(t, forwardPoints, func(p crash.Point) crash.Point { return p }) {
 		target := other(at)
 		if slices.Contains(sigkillPoints, point) {
-			w.kill(order{Target: target, Crash: string(point)})
+			w.kill(order{Target: target, Crash: point})
 		} else {
 			w.dieAt(string(point), target)
 		}
@@ -177,7 +203,7 @@ func TestKilledWhileResumingAPromotionIsFinishedByTheNextMigrator(t *testing.T) 
 	w := newWorld(t)
 	ws := w.startWriters()
 	at, epoch := legacy, bucketmap.FirstEpoch
-	for _, points := range [][2]string{
+	for _, points := range drawn(t, [][2]crash.Point{
 		{"freezing.after_read_only", "resume.before_takeover"},
 		{"freezing.after_read_only", "resume.after_takeover"},
 		{"freezing.after_read_only", "freezing.before_thaw"},
@@ -193,7 +219,7 @@ func TestKilledWhileResumingAPromotionIsFinishedByTheNextMigrator(t *testing.T) 
 		{"switching.after_activate", "resume.after_takeover"},
 		{"publishing.after_map", "reversing.after_follow"},
 		{"reversing.after_follow", "reversing.after_start"},
-	} {
+	}, func(two [2]crash.Point) crash.Point { return two[1] }) {
 		target := other(at)
 		w.kill(order{Target: target, Crash: points[0]})
 		w.kill(order{Resume: w.open().Record.Move, Crash: points[1]})

@@ -21,7 +21,7 @@ func TestAnOldPrimaryThatIsLostIsReversedWhenItIsBack(t *testing.T) {
 	if !errors.As(err, &placed) || p.State() != Reversing || placed.Hint == "" {
 		t.Fatalf("%v; it is %s", err, p.State())
 	}
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	w.writable(cloud)
 	if err := w.engine().Resume(t.Context(), w.open()); err == nil {
 		t.Fatal("resumed without the old primary")
@@ -48,7 +48,7 @@ func TestAnOldPrimaryThatIsLostAtTheCommitPointIsNotNeeded(t *testing.T) {
 		t.Fatalf("%v; it is %s", err, p.State())
 	}
 	w.writable(cloud)
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	// For good: the promotion ends without it.
 	must(t, w.engine().Finish(t.Context(), w.open(), "it burned"))
 	row, err := shardRow(t.Context(), w.server(cloud))

@@ -12,7 +12,7 @@ func TestForwardAndBackFiveTimesUnderWritersLosesNothing(t *testing.T) {
 	epoch, at := bucketmap.FirstEpoch, legacy
 	for range 5 {
 		for range 2 {
-			ws.waitAcked(20)
+			ws.waitAcked(10)
 			at, epoch = other(at), epoch+1
 			p, err := w.promote(at)
 			must(t, err)
@@ -20,7 +20,7 @@ func TestForwardAndBackFiveTimesUnderWritersLosesNothing(t *testing.T) {
 				t.Fatalf("the promotion is %s", p.State())
 			}
 			w.settled(at, epoch)
-			ws.waitAcked(20)
+			ws.waitAcked(10)
 		}
 	}
 	ws.check(at)

@@ -138,7 +138,6 @@ func (w *world) planned() *Promotion {
 }
 
 func TestALinkThatIsCutAtAnyStateLeavesOnePrimary(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	ways := map[bucketmap.Datacenter]*relay{legacy: newRelay(t, w.a.Addr()), cloud: newRelay(t, w.b.Addr())}
 	points := []string{"freezing.after_freeze"}

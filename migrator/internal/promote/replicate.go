@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"drover/migrator/internal/database"
+	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -17,19 +19,15 @@ var ErrBusy = errors.New("the shard is busy")
 // and puts this run's token on the shard's row, so that no other promotion can
 // take it. It may be entered again.
 func (r *run) replicating(ctx context.Context) (State, error) {
-	upstream, err := r.to.OneUpstream(ctx)
-	if err != nil {
+	if err := r.replicates(ctx); err != nil {
 		return "", err
-	}
-	if failure := upstream.Failure(); failure != "" {
-		return "", fmt.Errorf("%w: %s: %s", ErrReplica, r.to.Name(), failure)
 	}
 	id, err := r.from.ServerID(ctx)
 	if err != nil {
 		return "", err
 	}
 	r.crash("before_claim", Replicating)
-	err = r.patiently(ctx, func() error {
+	err = r.patiently(ctx, func(queue time.Duration) error {
 		row, err := shardRow(ctx, r.from)
 		switch {
 		case err != nil:
@@ -43,7 +41,7 @@ func (r *run) replicating(ctx context.Context) (State, error) {
 			return fmt.Errorf("%w: its row is with %s", ErrBusy, row.Token)
 		}
 		return database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-			return r.change(ctx, r.from, tx, r.lockBound(), changeClaim(r.token))
+			return r.change(ctx, r.from, tx, lockBound(queue), changeClaim(r.token))
 		})
 	})
 	if err != nil {
@@ -57,6 +55,28 @@ func (r *run) replicating(ctx context.Context) (State, error) {
 		return "", fmt.Errorf("%w: move %s has buckets on it", ErrBusy, id)
 	}
 	return CatchingUp, nil
+}
+
+// replicates makes sure that the replica receives and applies. One that applies
+// and does not receive may be connecting again, to a primary that was restarted:
+// it has Limits.Switch for that.
+func (r *run) replicates(ctx context.Context) error {
+	for began := time.Now(); ; {
+		upstream, err := r.to.OneUpstream(ctx)
+		if err != nil {
+			return err
+		}
+		failure := upstream.Failure()
+		if failure == "" {
+			return nil
+		}
+		if !upstream.Applies || time.Since(began) > r.Limits.Switch {
+			return fmt.Errorf("%w: %s: %s", ErrReplica, r.to.Name(), failure)
+		}
+		if err := machine.Pause(ctx, reversePoll); err != nil {
+			return err
+		}
+	}
 }
 
 // movesOn returns a move that has buckets on the server, "" when there is none.

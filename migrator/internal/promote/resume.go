@@ -104,6 +104,11 @@ func (e *Engine) takeOver(ctx context.Context, p *Promotion, f func(*run) error)
 			return r.failed(err, "")
 		}
 		e.Crash.At("resume.after_takeover")
+		if where == switched {
+			if err := r.keepWritable(ctx); err != nil {
+				return r.failed(err, "")
+			}
+		}
 		if where == before {
 			if err := r.settle(ctx); err != nil {
 				return r.failed(err, "")
@@ -111,6 +116,17 @@ func (e *Engine) takeOver(ctx context.Context, p *Promotion, f func(*run) error)
 		}
 		return f(r)
 	})
+}
+
+// keepWritable makes the new primary, whose row is active, writable again: it may
+// have been restarted since it was made so, and start read-only by its
+// configuration.
+func (r *run) keepWritable(ctx context.Context) error {
+	readOnly, err := r.to.ReadOnly(ctx)
+	if err != nil || !readOnly {
+		return err
+	}
+	return r.makeWritable(ctx, r.to)
 }
 
 // loadPassed reads what the commit point journaled on the old primary, if it
@@ -158,7 +174,7 @@ func (r *run) takeJournal(ctx context.Context, server *database.Server, where si
 // takeRow puts this run's token on the shard's row where an earlier run's is.
 // Where there is none, the promotion has not claimed the shard yet.
 func (r *run) takeRow(ctx context.Context, server *database.Server) error {
-	err := r.patiently(ctx, func() error {
+	err := r.patiently(ctx, func(queue time.Duration) error {
 		conn, err := server.DB.Conn(ctx)
 		if err != nil {
 			return err
@@ -167,7 +183,7 @@ func (r *run) takeRow(ctx context.Context, server *database.Server) error {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the bound must not stay in the pool
 			_ = conn.Close()
 		}()
-		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", r.Limits.FreezeLock.Seconds())); err != nil {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", queue.Seconds())); err != nil {
 			return err
 		}
 		_, err = fence.TakeOver(ctx, conn, nil, r.token)

@@ -212,12 +212,12 @@ func (r *run) release(ctx context.Context, server *database.Server, last State, 
 		return err
 	}
 	r.crash("before_release", last)
-	err = r.patiently(ctx, func() error {
+	err = r.patiently(ctx, func(queue time.Duration) error {
 		return r.enterWith(ctx, server, last, note, func(tx *sql.Tx) error {
 			if row.Token.Move != r.promotion.Record.Move {
 				return nil // planned, and never claimed
 			}
-			return r.change(ctx, server, tx, r.lockBound(), changeRelease(r.token))
+			return r.change(ctx, server, tx, lockBound(queue), changeRelease(r.token))
 		})
 	})
 	if err != nil {

@@ -26,6 +26,9 @@ type run struct {
 	tries  int // of the freeze
 	// hooked is set once the hooks before the freeze have run.
 	hooked bool
+	// staged is set from the hold's acknowledgement to the step back, or the end
+	// of the run.
+	staged *staging
 }
 
 // Run takes a promotion that Start made to its rest: done, or aborted.
@@ -39,6 +42,7 @@ func (e *Engine) Run(ctx context.Context, p *Promotion) error {
 // shard's row stops the older.
 func (e *Engine) locked(ctx context.Context, p *Promotion, f func(*run) error) error {
 	r := &run{Engine: e, promotion: p, token: p.Record.Token()}
+	defer r.unstage()
 	var err error
 	if r.from, err = e.Servers.In(p.Shard, p.Source); err != nil {
 		return r.failed(err, "")
@@ -157,7 +161,9 @@ func (r *run) afterFailure(ctx context.Context, failure error) (State, error) {
 		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) && !errors.Is(failure, ErrHook) {
 			return r.stepBack(ctx, failure.Error())
 		}
-		failure = err
+		if r.promotion.State() != CatchingUp { // there the place is said below, after an abort perhaps
+			failure = err
+		}
 	}
 	if ctx.Err() != nil || !abortable(r.promotion.State()) || r.promotion.State() == Aborting ||
 		!errors.Is(failure, ErrSteppedBack) && !errors.Is(failure, ErrBusy) && !errors.Is(failure, ErrHook) {
@@ -242,9 +248,23 @@ func (r *run) crash(what string, s State) { r.Crash.At(crash.Point(string(s) + "
 
 // patiently repeats what failed for want of a lock, and says that it waits. How
 // often a freeze may be tried has no part in it: this harms nobody.
-func (r *run) patiently(ctx context.Context, f func() error) error {
+//
+// f is given how long it may queue for a lock, with everybody behind it:
+// Limits.FreezeLock at first. Where transactions always last longer than that it
+// would never have the row, so it becomes longer with the tries.
+func (r *run) patiently(ctx context.Context, f func(queue time.Duration) error) error {
+	tries := 0
 	return machine.Patiently(ctx, r.Limits.Backoff, r.Limits.BackoffMax, database.TimedOut, func(try int) {
+		tries = try
 		r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
 			Note: fmt.Sprintf("waiting, try %d: an open transaction has the shard's row", try)})
-	}, f)
+	}, func() error { return f(r.Limits.FreezeLock * time.Duration(min(queueMax, 1+tries/queueStep))) })
 }
+
+// A queue for the shard's row is Limits.FreezeLock longer after every queueStep
+// tries in vain, and queueMax × Limits.FreezeLock at most: 60 ms with the
+// defaults, after some 20 s of trying.
+const (
+	queueStep = 4
+	queueMax  = 4
+)

@@ -190,11 +190,9 @@ func textHome(d Detail) string {
 
 func textJournal(s State) string { return "journal: " + string(s) }
 
-// lockBound is the prefix of statements that wait for the shard's row. While
-// one waits, new writers queue behind it.
-func (e *Engine) lockBound() string {
-	return database.WithinMillis(int(e.Limits.FreezeLock.Milliseconds()))
-}
+// lockBound is the prefix of statements that wait for the shard's row for so
+// long. While one waits, new writers queue behind it.
+func lockBound(queue time.Duration) string { return database.WithinMillis(int(queue.Milliseconds())) }
 
 // Statements lists what a promotion would do, in order: what it executes, where,
 // and where it waits. It changes nothing, and shows no password.
@@ -260,7 +258,7 @@ func (s *script) bounds(state State, server string, bound time.Duration) {
 func (s *script) before(ctx context.Context) {
 	s.add(Planned, s.from, textJournal(Planned))
 	s.add(Planned, s.from, textJournal(Replicating))
-	s.change(ctx, Replicating, s.from, s.lockBound(), changeClaim(s.token))
+	s.change(ctx, Replicating, s.from, lockBound(s.Limits.FreezeLock), changeClaim(s.token))
 	s.add(Replicating, s.from, textJournal(CatchingUp))
 	s.wait(CatchingUp, s.to, fmt.Sprintf("SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, %.3f), until it is in time", s.Limits.CatchUp.Seconds()))
 	s.hooks(CatchingUp, BeforeFreeze)
@@ -268,7 +266,7 @@ func (s *script) before(ctx context.Context) {
 	s.add(Holding, "map", s.textHold(s.detail))
 	s.add(Holding, s.from, textJournal(Freezing))
 	s.bounds(Freezing, s.from, 0)
-	s.change(ctx, Freezing, s.from, s.lockBound(), changeFreeze(s.token))
+	s.change(ctx, Freezing, s.from, lockBound(s.Limits.FreezeLock), changeFreeze(s.token))
 	s.bounds(Freezing, s.from, s.Limits.ReadOnly)
 	s.add(Freezing, s.from, commandReadOnly(true).String())
 	s.wait(Freezing, s.to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, …), within "+s.Limits.Freeze.String()+" since the freeze")
@@ -297,5 +295,5 @@ func (s *script) after(ctx context.Context, id uint32, connection string, link d
 	s.add(Reversing, s.from, commandStart("").String())
 	s.hooks(Reversing, AfterReverse)
 	s.add(Reversing, s.to, textJournal(Done))
-	s.change(ctx, Reversing, s.to, s.lockBound(), changeRelease(s.token))
+	s.change(ctx, Reversing, s.to, lockBound(s.Limits.FreezeLock), changeRelease(s.token))
 }

@@ -53,7 +53,6 @@ func logged(t *testing.T, m *testservers.MariaDB, p *Promotion) []string {
 }
 
 func TestADryRunPrintsExactlyWhatTheRunExecutes(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	for _, at := range HookPoints() {
 		w.runs = append(w.runs, Hook{At: at, Run: []string{"true", string(at)}, Timeout: time.Second})
@@ -103,7 +102,6 @@ func TestADryRunPrintsExactlyWhatTheRunExecutes(t *testing.T) {
 // Before this, such a statement would have left the old primary read-only for
 // good, after everything was undone.
 func TestAReadOnlyThatIsStillOnItsWayCannotLandAfterItWasUndone(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	way := newRelay(t, w.a.Addr())
 	list := w.list
@@ -142,7 +140,6 @@ func TestAReadOnlyThatIsStillOnItsWayCannotLandAfterItWasUndone(t *testing.T) {
 
 // Somebody who makes a backup holds a lock on the whole server.
 func TestALockOnTheWholeServerMakesItStepBackAndIsOutlived(t *testing.T) {
-	t.Parallel() // it has servers of its own
 	w := newWorld(t)
 	points := []string{"freezing.after_freeze"}
 	if soak() {

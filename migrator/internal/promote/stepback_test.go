@@ -19,7 +19,7 @@ import (
 // steppedBack waits until a promotion has stepped back n times for this reason.
 func (w *world) steppedBack(n int, reason string) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		found := 0
 		for _, note := range w.notes() {
 			if strings.HasPrefix(note, "stepped back, try") && strings.Contains(note, reason) {
@@ -70,8 +70,8 @@ func TestAnOpenTransactionMakesItStepBackAndOthersGoOn(t *testing.T) {
 	}))
 	ended := w.start(cloud)
 	tx := <-opened
-	for began := time.Now(); time.Since(began) < 2*time.Second; {
-		ws.waitAcked(20) // fails when others do not go on
+	for began := time.Now(); time.Since(began) < time.Second; {
+		ws.waitAcked(10) // fails when others do not go on
 	}
 	w.steppedBack(2, "an open transaction")
 	must(t, tx.Commit())
@@ -101,7 +101,7 @@ func (w *world) stranger(dc bucketmap.Datacenter) (end func()) {
 		_, _ = conn.ExecContext(context.Background(), "INSERT INTO stranger VALUES (SLEEP(60))")
 		_ = conn.Close()
 	}()
-	for n := 0; n == 0; {
+	for n := 0; n == 0; time.Sleep(5 * time.Millisecond) {
 		must(w.t, w.server(dc).DB.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND STATE = 'User sleep'", id).Scan(&n))
 	}
 	return func() {
@@ -116,7 +116,7 @@ func TestAStrangersLongStatementMakesItStepBackWithinTheBudget(t *testing.T) {
 	end := w.stranger(legacy)
 	ended := w.start(cloud)
 	w.steppedBack(2, "a statement that the fence does not know")
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	end()
 	must(t, <-ended)
 	w.settled(cloud, 2)
@@ -145,7 +145,7 @@ func TestAReplicaThatStopsInTheFreezeMakesItStepBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.writable(legacy)
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	must(t, w.b.Exec(t.Context(), "START SLAVE"))
 	w.settled(legacy, 1)
 	ws.check(legacy)
@@ -295,7 +295,7 @@ func TestAReplicaThatIsDelayedAfterThePreflightIsWaitedForAndThePrimaryStaysWrit
 	}
 	w.writable(legacy)
 	must(t, w.b.Exec(t.Context(), "STOP SLAVE", "CHANGE MASTER TO MASTER_DELAY = 0", "START SLAVE"))
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	w.settled(legacy, 1)
 	ws.check(legacy)
 }
@@ -317,7 +317,7 @@ func TestAPrimaryThatDiesInTheFreezeIsWritableAgainOnceItIsBack(t *testing.T) {
 	if s := w.lives(); s.Datacenter == legacy {
 		w.goOn()
 	}
-	ws.waitAcked(20)
+	ws.waitAcked(10)
 	at := w.lives()
 	w.settled(at.Datacenter, at.Epoch)
 	ws.check(at.Datacenter)

@@ -16,7 +16,10 @@ func (r *run) switching(ctx context.Context) (State, error) {
 	if err := r.detach(ctx); err != nil {
 		return "", err
 	}
-	if err := r.activate(ctx); err != nil {
+	// While somebody has a lock on the whole server, by FLUSH TABLES WITH READ
+	// LOCK, it is waited for: nobody can write until this is done, so nothing is
+	// won by giving up. finishTime bounds it.
+	if err := r.patiently(ctx, func(time.Duration) error { return r.activate(ctx) }); err != nil {
 		return "", err
 	}
 	return Publishing, nil

@@ -26,6 +26,7 @@ import (
 	"drover/shardlib"
 	"drover/shardlib/fence"
 	"drover/tools/testservers"
+	"drover/tools/testservers/pairs"
 )
 
 const (
@@ -38,7 +39,6 @@ const (
 // world is one shard with a server in each of two datacenters, and a map.
 type world struct {
 	t      *testing.T
-	fleet  *testservers.Fleet
 	a, b   *testservers.MariaDB // in legacy and in cloud
 	store  *file.Store
 	dir    string
@@ -59,17 +59,21 @@ var schema = []string{
 	"CREATE TABLE counter (bucket INT PRIMARY KEY, n BIGINT NOT NULL)",
 }
 
-// newWorld starts the servers, b a replica of a that has caught up.
+// lender has the servers of all worlds.
+var lender pairs.Lender
+
+// newWorld makes b a replica of a that has caught up. Tests wait more than they
+// compute, and each has servers of its own: they run side by side.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, fleet: testservers.Start(t), dir: t.TempDir(), points: &crash.Points{}, limits: testLimits()}
+	t.Parallel()
+	pair := lender.Take(t)
+	w := &world{t: t, a: pair.A, b: pair.B, dir: t.TempDir(), points: &crash.Points{}, limits: testLimits()}
 	ctx := t.Context()
-	servers, err := w.fleet.MariaDBs(ctx, "a", "b")
-	must(t, err)
-	w.a, w.b = servers[0], servers[1]
 	must(t, w.a.Exec(ctx, "CREATE DATABASE app"))
 	w.list = shardlib.ShardList{Database: "app", Shards: map[bucketmap.ShardName]map[bucketmap.Datacenter]string{
 		alpha: {legacy: w.a.Addr(), cloud: w.b.Addr()}}}
+	var err error
 	w.store, err = file.Open(w.dir, file.Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -91,9 +95,7 @@ func newWorld(t *testing.T) *world {
 	for _, statement := range schema {
 		w.exec(from.DB, statement)
 	}
-	for b := range buckets {
-		w.exec(from.DB, "INSERT INTO counter VALUES (?, 0)", b)
-	}
+	w.exec(from.DB, fmt.Sprintf("INSERT INTO counter SELECT seq, 0 FROM seq_0_to_%d", buckets-1))
 	must(t, w.b.ReplicateFrom(ctx, w.a))
 	for end := time.Now().Add(20 * time.Second); w.server(cloud).DB.Ping() != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -295,6 +297,11 @@ type writers struct {
 
 const writersCount = 4
 
+// writersPause is between two writes of one writer: some 150 writes a second in all,
+// a few of them in the freeze of any promotion, leave the processors to what is
+// tested.
+const writersPause = 20 * time.Millisecond
+
 func (w *world) startWriters() *writers {
 	ctx, stop := context.WithCancel(context.Background())
 	ws := &writers{w: w, stop: stop, acked: map[int64]bool{}, unknown: map[int64]bool{}}
@@ -304,7 +311,7 @@ func (w *world) startWriters() *writers {
 			random := rand.New(rand.NewPCG(uint64(n), 7))
 			for i := int64(0); ctx.Err() == nil; i++ {
 				ws.one(dbs[random.IntN(2)], int64(n)<<40|i, random.IntN(buckets))
-				time.Sleep(time.Millisecond) // leaves the processor to others
+				time.Sleep(writersPause)
 			}
 		})
 	}
@@ -354,7 +361,7 @@ func (ws *writers) waitAcked(n int) {
 	ws.w.t.Helper()
 	count := func() int { ws.mu.Lock(); defer ws.mu.Unlock(); return len(ws.acked) }
 	want := count() + n
-	for end := time.Now().Add(20 * time.Second); count() < want; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); count() < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			ws.w.t.Fatal("no write is acknowledged any more")
 		}
@@ -425,5 +432,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := lender.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }

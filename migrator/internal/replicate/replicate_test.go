@@ -52,7 +52,7 @@ func TestAReplicaMadeUnderWritesEqualsItsPrimary(t *testing.T) {
 		must(t, err)
 		writers.Go(func() {
 			defer db.Close()
-			pace := time.NewTicker(time.Millisecond) // leaves the processor to others
+			pace := time.NewTicker(10 * time.Millisecond) // leaves the processor to others
 			defer pace.Stop()
 			for i := 0; ctx.Err() == nil; i++ {
 				for _, statement := range []string{

@@ -13,7 +13,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/shardlib"
-	"drover/tools/moves/internal/book"
+	"drover/tools/internal/book"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"drover/bucketmap"
-	"drover/tools/moves/internal/book"
+	"drover/tools/internal/book"
 	"drover/tools/testservers"
 )
 

@@ -13,8 +13,8 @@ import (
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/shardlib"
-	"drover/tools/moves/internal/book"
-	"drover/tools/moves/internal/program"
+	"drover/tools/internal/book"
+	"drover/tools/internal/program"
 	"drover/tools/relay"
 	"drover/tools/testservers"
 )

@@ -44,7 +44,7 @@ func build(ctx context.Context, dir string) (string, error) {
 	source := string(shipped)
 	for _, c := range changes {
 		if strings.Count(source, c[0]) != 1 {
-			return "", fmt.Errorf("migrator/internal/crash/crash.go has no single %q: bring tools/moves/internal/program up to date", c[0])
+			return "", fmt.Errorf("migrator/internal/crash/crash.go has no single %q: bring tools/internal/program up to date", c[0])
 		}
 		source = strings.Replace(source, c[0], c[1], 1)
 	}

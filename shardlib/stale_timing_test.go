@@ -1,0 +1,126 @@
+package shardlib
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// trips counts what is sent to the primary and to the replica, and makes each
+// round trip to the primary longer.
+type trips struct {
+	primary, replica atomic.Int64
+	distance         time.Duration
+}
+
+func (n *trips) driver(c *mysql.Config) {
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if address == pair.replica.Addr() {
+			return countedConn{conn, &n.replica, 0}, nil
+		}
+		return countedConn{conn, &n.primary, n.distance}, nil
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	sent     *atomic.Int64
+	distance time.Duration
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	c.sent.Add(1)
+	time.Sleep(c.distance)
+	return c.Conn.Write(b)
+}
+
+func TestAReplicaIsReadInThreeRoundTripsAndNoneToThePrimary(t *testing.T) {
+	w, replica := newPairWorld(t)
+	n := new(trips)
+	l := w.open("cloud", withReplicas, func(c *Config) { c.Driver = n.driver })
+	w.update(l, alice)
+	w.caughtUp(replica)
+	w.wantStale(l, loose, 1, "replica", whyProven) // connects, and takes a sample
+	l.samplers.work.Wait()
+	primary, local := n.primary.Load(), n.replica.Load()
+	w.wantStale(l, loose, 1, "replica", whyProven)
+	if primary, local = n.primary.Load()-primary, n.replica.Load()-local; primary != 0 || local != 3 {
+		t.Errorf("%d round trips to the primary, %d to the replica: want 0 and 3", primary, local)
+	}
+	primary = n.primary.Load()
+	var value int64
+	if err := l.View(t.Context(), alice, read(alice, &value)); err != nil {
+		t.Fatal(err)
+	}
+	if primary = n.primary.Load() - primary; primary != 4 {
+		t.Errorf("a View is %d round trips: want 4", primary)
+	}
+	primary = n.primary.Load()
+	w.update(l, alice)
+	if primary = n.primary.Load() - primary; primary != 3 {
+		t.Errorf("an Update whose COMMIT tells its GTID is %d round trips: want 3", primary)
+	}
+}
+
+// BenchmarkViewFromFar reads by a View and by a ViewStale, where a round trip to
+// the primary takes 20 ms.
+func BenchmarkViewFromFar(b *testing.B) {
+	w, replica := newPairWorld(b)
+	far := &trips{distance: 20 * time.Millisecond}
+	l := w.open("cloud", withReplicas, func(c *Config) { c.Driver = far.driver })
+	if err := l.Update(b.Context(), alice, add(alice)); err != nil {
+		b.Fatal(err)
+	}
+	w.caughtUp(replica)
+	b.Run("primary", func(b *testing.B) {
+		var n int64
+		for b.Loop() {
+			if err := l.View(b.Context(), alice, read(alice, &n)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("replica", func(b *testing.B) {
+		served := 0
+		for b.Loop() {
+			_, fromReplica, err := stale(b.Context(), l, alice, Staleness{Max: time.Second, WithoutToken: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if fromReplica {
+				served++
+			}
+		}
+		b.ReportMetric(float64(served)/float64(b.N), "replica/op")
+	})
+}
+
+// BenchmarkUpdateThatTells writes with a COMMIT that tells its GTID.
+func BenchmarkUpdateThatTells(b *testing.B) {
+	w := newWorld(b)
+	l := w.open("legacy", withReplicas)
+	for b.Loop() {
+		if err := l.Update(b.Context(), alice, add(alice)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkUpdateOfOneUser is BenchmarkUpdateThatTells with a plain COMMIT.
+func BenchmarkUpdateOfOneUser(b *testing.B) {
+	w := newWorld(b)
+	l := w.open("legacy")
+	for b.Loop() {
+		if err := l.Update(b.Context(), alice, add(alice)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
