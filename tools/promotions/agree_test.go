@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"drover/bucketmap"
 	"drover/tools/internal/book"
@@ -48,6 +49,27 @@ func (w *world) newest() promotion {
 	return all[len(all)-1]
 }
 
+// reconnectMax is how long a replica that was just started may need to connect,
+// beside other tests; connectingPause is between two looks.
+const (
+	reconnectMax    = 10 * time.Second
+	connectingPause = 10 * time.Millisecond
+)
+
+// connected is the replica's status once it is not connecting any more, or has
+// failed to.
+func (s *side) connected(ctx context.Context) (replication, error) {
+	for began := time.Now(); ; time.Sleep(connectingPause) {
+		status, err := s.status(ctx)
+		if err != nil || time.Since(began) > reconnectMax {
+			return status, err
+		}
+		if io := status["Slave_IO_Running"]; io != "Connecting" && io != "Preparing" || status["Last_IO_Error"] != "" {
+			return status, nil
+		}
+	}
+}
+
 // disagreements are what is not in order: the map's primary must be active and
 // writable and follow nobody, the other server must follow it, closely and
 // read-only, with the same row, nothing may be open in the journal, and no hold
@@ -68,7 +90,7 @@ func (w *world) disagreements() (problems []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := replica.status(ctx)
+	status, err := replica.connected(ctx)
 	if err != nil {
 		return nil, err
 	}
