@@ -16,6 +16,7 @@ import (
 	"drover/bucketmap"
 	"drover/bucketmap/file"
 	"drover/shardlib"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -159,13 +160,14 @@ func (r *rig) load() (stop func()) {
 	var group sync.WaitGroup
 	for i := range 4 {
 		group.Go(func() {
-			for n := 0; ctx.Err() == nil; n++ {
+			pace := testrun.NewPace(writersPause)
+			defer pace.Stop()
+			for n := 0; pace.Wait(ctx); n++ {
 				user := bucketmap.UserID(fmt.Sprintf("user-%d", (n*4+i)%40))
 				if err := r.update(ctx, user, n*4+i); err != nil && ctx.Err() == nil {
 					r.t.Errorf("update: %v", err)
 					return
 				}
-				time.Sleep(writersPause)
 			}
 		})
 	}

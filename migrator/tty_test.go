@@ -17,6 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"drover/bucketmap"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -114,10 +115,15 @@ func (r *rig) awaitQuery(server int, like string) {
 	db, err := r.servers[server].Open(testservers.AccountRoot, "")
 	must(r.t, err)
 	defer db.Close()
-	for n := 0; n == 0; {
-		must(r.t, db.QueryRowContext(r.t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ? AND command = 'Query' AND info LIKE ?",
-			testservers.AccountDrover, like).Scan(&n))
-	}
+	testrun.Until(r.t, "a statement like "+like, func() error {
+		var n int
+		err := db.QueryRowContext(r.t.Context(), "SELECT COUNT(*) FROM information_schema.processlist WHERE user = ? AND command = 'Query' AND info LIKE ?",
+			testservers.AccountDrover, like).Scan(&n)
+		if err == nil && n == 0 {
+			err = errors.New("none is under way")
+		}
+		return err
+	})
 }
 
 func (c *terminal) wantEnd(code int, words ...string) {

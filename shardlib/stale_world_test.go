@@ -4,14 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"drover/bucketmap"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -84,23 +83,28 @@ func (w *world) stopped(replica *sql.DB) (goOn func()) {
 	return goOn
 }
 
-// stutter stops and starts the replica's applying, at random, until the
+// stutterEvery is how long the replica applies, and how long it does not.
+const stutterEvery = 20 * time.Millisecond
+
+// stutter stops and starts the replica's applying, again and again, until the
 // function that it returns is called. That waits for its end.
 func (w *world) stutter(replica *sql.DB) (end func()) {
-	var stop atomic.Bool
+	ctx, stop := context.WithCancel(w.t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
-		for !stop.Load() {
+		turns := testrun.NewPace(stutterEvery)
+		defer turns.Stop()
+		for going := true; going; {
 			for _, statement := range []string{"STOP SLAVE SQL_THREAD", "START SLAVE SQL_THREAD"} {
 				if _, err := replica.ExecContext(context.Background(), statement); err != nil {
 					w.t.Error(err)
 				}
-				time.Sleep(rand.N(40 * time.Millisecond)) // the adversary's own time
+				going = turns.Wait(ctx)
 			}
 		}
 	})
 	return func() {
-		stop.Store(true)
+		stop()
 		done.Wait()
 	}
 }

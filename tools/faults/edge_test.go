@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bufio"
+	"drover/tools/testrun"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -152,16 +153,17 @@ func (e *edge) cacheErrors() bool {
 func (e *edge) react(before state, limit time.Duration, cell string) state {
 	e.t.Helper()
 	end, last, since := time.Now().Add(limit), before, time.Now()
+	looks := testrun.NewPace(pace)
+	defer looks.Stop()
 	for {
 		now := e.state()
 		if now.class() != last.class() {
 			last, since = now, time.Now()
 		}
 		said := last.class() != before.class() && time.Since(since) >= stable && now.isIn(cell)
-		if said || time.Now().After(end) {
+		if said || time.Now().After(end) || !looks.Wait(e.t.Context()) {
 			return now
 		}
-		time.Sleep(pace) // between two looks
 	}
 }
 

@@ -3,7 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"drover/tools/sources"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -43,21 +43,10 @@ var shared struct {
 
 // parallelism is how many faults are tried at once. Each waits for programs far
 // more than it computes.
-const parallelism = "8"
-
-// raiseParallelism is for who did not say -parallel.
-func raiseParallelism() error {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if said {
-		return nil
-	}
-	return flag.Set("test.parallel", parallelism)
-}
+const parallelism = 8
 
 func TestMain(m *testing.M) {
-	code, err := 1, raiseParallelism()
+	code, err := 1, testrun.Parallel(parallelism)
 	if err == nil {
 		code, err = runTests(m)
 	}

@@ -25,6 +25,7 @@ import (
 	"drover/bucketmap/consul"
 	"drover/bucketmap/file"
 	"drover/bucketmap/yaml"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -284,16 +285,13 @@ func (w *world) answersRightly(version uint64) {
 // traffic asks for every user, again and again, until the returned function is
 // called.
 func (w *world) traffic() (end func()) {
-	stop := make(chan struct{})
+	ctx, stop := context.WithCancel(w.Context())
 	var clients sync.WaitGroup
 	for user, dc := range users {
 		clients.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(pace):
-				}
+			turns := testrun.NewPace(pace)
+			defer turns.Stop()
+			for turns.Wait(ctx) {
 				status, body, err := w.edge.ask(user)
 				if err != nil || status != http.StatusOK || !strings.HasPrefix(body, dc+" by ") {
 					w.Errorf("user %q, while the fault came: %d %q %v, want %s", user, status, body, err, dc)
@@ -302,7 +300,7 @@ func (w *world) traffic() (end func()) {
 			}
 		})
 	}
-	return func() { close(stop); clients.Wait() }
+	return func() { stop(); clients.Wait() }
 }
 
 var ruleWord = regexp.MustCompile(`map refused[^(:]*\(([a-z_]+)\): `)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
+	"drover/tools/testrun"
 )
 
 // fault is what is done to a move at a place.
@@ -140,13 +142,12 @@ const (
 
 func waitFor(t *testing.T, what string, ready func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ready() {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %s", what, patience)
+	testrun.Until(t, what, func() error {
+		if !ready() {
+			return errors.New("it is not so")
 		}
-		time.Sleep(poll)
-	}
+		return nil
+	})
 }
 
 // reach waits until the child waits at its point.

@@ -6,12 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"drover/tools/internal/program"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -37,7 +37,7 @@ const lanes = 4
 func TestMain(m *testing.M) {
 	flag.Parse()
 	shared.soak = os.Getenv("DROVER_SOAK") == "1"
-	code, err := 1, raiseParallelism()
+	code, err := 1, testrun.Parallel(lanes)
 	if err == nil {
 		code, err = runTests(m)
 	}
@@ -46,16 +46,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-// raiseParallelism is for who did not say -parallel.
-func raiseParallelism() error {
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if said {
-		return nil
-	}
-	return flag.Set("test.parallel", strconv.Itoa(lanes))
 }
 
 func runTests(m *testing.M) (code int, err error) {

@@ -14,6 +14,7 @@ import (
 	"drover/tools/internal/book"
 	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -336,11 +337,10 @@ func (x *trial) everybodyWrites() {
 		before[b] = x.f.Acked(b)
 	}
 	for _, b := range moved {
-		for x.f.Acked(b) <= before[b] {
-			if ctx.Err() != nil {
+		for looks := testrun.NewPace(poll); x.f.Acked(b) <= before[b]; {
+			if !looks.Wait(ctx) {
 				x.t.Fatalf("bucket %d could not be written within %s of the resume", b, thawMax)
 			}
-			time.Sleep(poll)
 		}
 	}
 }

@@ -3,12 +3,12 @@ package promotions
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"drover/bucketmap"
 	"drover/tools/internal/book"
@@ -49,25 +49,17 @@ func (w *world) newest() promotion {
 	return all[len(all)-1]
 }
 
-// reconnectMax is how long a replica that was just started may need to connect,
-// beside other tests; connectingPause is between two looks.
-const (
-	reconnectMax    = 10 * time.Second
-	connectingPause = 10 * time.Millisecond
-)
-
-// connected is the replica's status once it is not connecting any more, or has
-// failed to.
-func (s *side) connected(ctx context.Context) (replication, error) {
-	for began := time.Now(); ; time.Sleep(connectingPause) {
-		status, err := s.status(ctx)
-		if err != nil || time.Since(began) > reconnectMax {
-			return status, err
+// replicaStatus is the replica's status once it is not connecting any more, or has
+// failed to: one that was just started takes a moment.
+func (w *world) replicaStatus(s *side) (status replication, err error) {
+	w.until("the replica has connected", func() error {
+		status, err = s.status(w.t.Context())
+		if io := status["Slave_IO_Running"]; err == nil && (io == "Connecting" || io == "Preparing") && status["Last_IO_Error"] == "" {
+			return errors.New(io)
 		}
-		if io := status["Slave_IO_Running"]; io != "Connecting" && io != "Preparing" || status["Last_IO_Error"] != "" {
-			return status, nil
-		}
-	}
+		return nil
+	})
+	return status, err
 }
 
 // disagreements are what is not in order: the map's primary must be active and
@@ -90,7 +82,7 @@ func (w *world) disagreements() (problems []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := replica.connected(ctx)
+	status, err := w.replicaStatus(replica)
 	if err != nil {
 		return nil, err
 	}

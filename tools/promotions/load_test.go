@@ -14,6 +14,7 @@ import (
 	"drover/shardlib"
 	"drover/shardlib/fence"
 	"drover/tools/internal/book"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -85,12 +86,10 @@ func (w *world) crowd() *crowd {
 // outcome would be unknown.
 func (c *crowd) client(ctx context.Context, every time.Duration, do func(turn int)) {
 	c.done.Go(func() {
-		for turn := 0; ctx.Err() == nil; turn++ {
+		turns := testrun.NewPace(every)
+		defer turns.Stop()
+		for turn := 0; turns.Wait(ctx); turn++ {
 			do(turn)
-			select {
-			case <-ctx.Done():
-			case <-time.After(every):
-			}
 		}
 	})
 }

@@ -18,8 +18,6 @@ const (
 	closedMax = 10 * time.Second
 	// resumeTries bounds how often an operator would have to resume.
 	resumeTries = 4
-	// resumePause is what a person takes to try again.
-	resumePause = 500 * time.Millisecond
 	// aloneMax is how long a migrator may go on alone after its fault before it
 	// is taken for hung, killed and resumed: it waits 30 s for an old primary to
 	// follow, 30 s for what must be done past the commit point, and a server whose
@@ -280,6 +278,17 @@ func (x *trial) meanwhile() {
 	}
 }
 
+// settledDown waits until the servers answer and a replica that connects has
+// connected, or failed to: before that an operator tries nothing again.
+func (w *world) settledDown() {
+	w.t.Helper()
+	for _, s := range w.sides {
+		if _, err := w.replicaStatus(s); err != nil {
+			w.t.Logf("%s: %v", s.dc, err)
+		}
+	}
+}
+
 // resume does what an operator would, until nothing is left to resume.
 func (x *trial) resume() {
 	x.t.Helper()
@@ -288,7 +297,7 @@ func (x *trial) resume() {
 	}
 	for try := range resumeTries {
 		if try > 0 {
-			time.Sleep(resumePause)
+			x.w.settledDown()
 		}
 		err := x.w.migrator("resume")
 		if err == nil {

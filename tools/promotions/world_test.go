@@ -18,6 +18,7 @@ import (
 	"drover/shardlib"
 	"drover/tools/internal/program"
 	"drover/tools/relay"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -201,23 +202,12 @@ func (w *world) migrator(args ...string) error { return w.start("", args...).Wai
 const (
 	// patience is when something that must come is given up.
 	patience = 60 * time.Second
-	poll     = 5 * time.Millisecond
 )
 
 // until asks until it is so.
 func (w *world) until(what string, is func() error) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := is()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not within %s: %s: %v", patience, what, err)
-		}
-		time.Sleep(poll)
-	}
+	testrun.Until(w.t, what, is)
 }
 
 // follow makes a replica receive from an address.

@@ -3,9 +3,9 @@ package testservers
 import (
 	"bufio"
 	"context"
+	"drover/tools/testrun"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +22,7 @@ const childVariable = "DROVER_TESTSERVERS_CHILD"
 func TestMain(m *testing.M) {
 	switch role := os.Getenv(childVariable); role {
 	case "":
-		if err := raiseParallelism(); err != nil {
+		if err := testrun.Parallel(parallelism); err != nil {
 			exitWith(err)
 		}
 		os.Exit(m.Run())
@@ -39,18 +39,7 @@ func TestMain(m *testing.M) {
 
 // parallelism is how many tests run at once. Each waits for servers more than it
 // computes.
-const parallelism = "4"
-
-// raiseParallelism is for who did not say -parallel.
-func raiseParallelism() error {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if said {
-		return nil
-	}
-	return flag.Set("test.parallel", parallelism)
-}
+const parallelism = 4
 
 func exitWith(err error) {
 	if err != nil {

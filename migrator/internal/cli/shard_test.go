@@ -17,6 +17,7 @@ import (
 	"drover/bucketmap/file"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -82,15 +83,21 @@ func (w *shardWorld) run(args ...string) (code int, out, errOut string) {
 // apply.
 func (w *shardWorld) ready() {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		code, _, errOut := w.run("shard", "promote", "alpha", "--to", "cloud", "--dry-run")
-		if code == 0 {
-			return
+	w.passes("shard", "promote", "alpha", "--to", "cloud", "--dry-run")
+}
+
+// passes waits until a command that changes nothing succeeds: servers notice
+// one another's state in their own time.
+func (w *shardWorld) passes(args ...string) (out, errOut string) {
+	w.t.Helper()
+	testrun.Until(w.t, strings.Join(args, " "), func() error {
+		var code int
+		if code, out, errOut = w.run(args...); code != 0 {
+			return errors.New(errOut)
 		}
-		if time.Now().After(end) {
-			w.t.Fatal(errOut)
-		}
-	}
+		return nil
+	})
+	return out, errOut
 }
 
 func (w *shardWorld) lives() bucketmap.Shard {

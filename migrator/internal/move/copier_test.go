@@ -14,6 +14,7 @@ import (
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 )
 
 // handles is a table in which a name can go from one row to another.
@@ -51,9 +52,13 @@ func (w *world) sent(rows int) {
 	defer conn.Close()
 	_, err = conn.ExecContext(w.t.Context(), "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
 	must(w.t, err)
-	for n := -1; n != rows; time.Sleep(lookPause) {
-		must(w.t, conn.QueryRowContext(w.t.Context(), "SELECT COUNT(*) FROM handles").Scan(&n))
-	}
+	testrun.Until(w.t, fmt.Sprintf("%d rows are sent", rows), func() error {
+		var n int
+		if err := conn.QueryRowContext(w.t.Context(), "SELECT COUNT(*) FROM handles").Scan(&n); err != nil || n == rows {
+			return err
+		}
+		return fmt.Errorf("%d", n)
+	})
 }
 
 func TestChunksCommitInTheOrderInWhichTheyWereRead(t *testing.T) {

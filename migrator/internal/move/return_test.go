@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 )
 
 // home runs f in a transaction at the user's home by the newest map, and again
@@ -41,7 +41,7 @@ func (l *ledger) atHome(ctx context.Context, bucket bucketmap.BucketID, write bo
 		if !errors.Is(err, fence.ErrRefused) {
 			return err
 		}
-		time.Sleep(refusedPause)
+		l.newer(ctx, snap.Version())
 	}
 }
 
@@ -51,15 +51,22 @@ func TestAReturnUnderEveryKindOfWriteLosesNothingAndEverybodyReadsWhatTheyWrote(
 	l := w.newLedger()
 	ctx, cancel := context.WithCancel(t.Context())
 	var rounds atomic.Int64
+	round := make(chan struct{}, 1) // there were more
 	ended := make(chan error, 2)
 	for worker := range 2 {
 		go func() {
+			pace := testrun.NewPace(l.pause)
+			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
-				if err := l.everyWrite(context.WithoutCancel(ctx), worker, n); err != nil {
+				if err := l.everyWrite(context.WithoutCancel(ctx), pace, worker, n); err != nil {
 					ended <- err
 					return
 				}
 				rounds.Add(1)
+				select {
+				case round <- struct{}{}:
+				default:
+				}
 			}
 			ended <- nil
 		}()
@@ -69,7 +76,7 @@ func TestAReturnUnderEveryKindOfWriteLosesNothingAndEverybodyReadsWhatTheyWrote(
 			select {
 			case err := <-ended:
 				t.Fatal(err)
-			case <-time.After(lookPause):
+			case <-round:
 			}
 		}
 	}
@@ -94,7 +101,7 @@ func TestAReturnUnderEveryKindOfWriteLosesNothingAndEverybodyReadsWhatTheyWrote(
 
 // everyWrite inserts, updates, changes the key of, replaces, upserts and deletes
 // a row, and reads back after each what it just wrote.
-func (l *ledger) everyWrite(ctx context.Context, worker, n int) error {
+func (l *ledger) everyWrite(ctx context.Context, pace testrun.Pace, worker, n int) error {
 	id := 10_000 + 1000*worker + n%50
 	const bucket = 7
 	for _, s := range []struct{ statement, want string }{
@@ -130,7 +137,7 @@ func (l *ledger) everyWrite(ctx context.Context, worker, n int) error {
 		if got != s.want {
 			return fmt.Errorf("row %d: read %q after %q", id, got, s.statement)
 		}
-		time.Sleep(l.pause)
+		pace.Wait(ctx)
 	}
 	return nil
 }

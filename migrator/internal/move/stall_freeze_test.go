@@ -9,6 +9,7 @@ import (
 
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 )
 
 // freezes are the ways to freeze.
@@ -128,13 +129,17 @@ func TestAQueuedFreezeWaitsForAWriterAndThenHasTheRow(t *testing.T) {
 	go func() { _, err := r.freezeQueued(ctx, c); ended <- err }()
 	// Once it is updating it waits for the writer. (The list of lock waits is no
 	// help: the server keeps an old one for those who ask for it all the time.)
-	for w.count(w.alpha, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND state = 'Updating'", c.source.id) == 0 {
+	testrun.Until(t, "the freeze queues", func() error {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended though a writer had the row: %v", err)
-		case <-time.After(lookPause):
+		default:
 		}
-	}
+		if w.count(w.alpha, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND state = 'Updating'", c.source.id) == 0 {
+			return errors.New("it is not updating")
+		}
+		return nil
+	})
 	must(t, writer.Commit())
 	must(t, <-ended)
 	if n := w.count(w.alpha, "SELECT COUNT(*) FROM drover_fence WHERE bucket = 7 AND state = 'frozen'"); n != 1 {

@@ -14,6 +14,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 )
 
 // longTransaction is how long one stays open beside a move: long enough for
@@ -54,11 +55,14 @@ func TestALongTransactionClosesTheGateAndNobodyWaitsForIt(t *testing.T) {
 	version := snap.Version()
 	var longest time.Duration
 	id := uint64(2)
-	for until := time.Now().Add(longTransaction()); time.Now().Before(until); id++ {
+	lasting, cancel := context.WithTimeout(t.Context(), longTransaction()) // open for so long
+	defer cancel()
+	pace := testrun.NewPace(writePause)
+	defer pace.Stop()
+	for ; pace.Wait(lasting); id++ {
 		began := time.Now()
 		must(t, l.write(t.Context(), quick, id, 0))
 		longest = max(longest, time.Since(began))
-		time.Sleep(writePause)
 	}
 	// One knock in 30 s asks for one hold and ends it: two versions.
 	knocks := uint64(1 + longTransaction()/(30*time.Second))

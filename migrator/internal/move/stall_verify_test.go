@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -61,8 +61,13 @@ func TestARowThatIsAnotherAtOneEndStopsTheMoveAtTheCommitPoint(t *testing.T) {
 			var points crash.Points
 			must(t, points.ArmFunc(string(c.write), func() {
 				must(t, l.write(ctx, user, 2, 0))
-				for there := c.write != "holding.before_hold"; !there; time.Sleep(lookPause) {
-					there = w.count(w.gamma, "SELECT COUNT(*) FROM request WHERE user_id = ? AND id = 2", user) != 0
+				if c.write == "holding.before_hold" {
+					testrun.Until(t, "the tail has applied the write", func() error {
+						if w.count(w.gamma, "SELECT COUNT(*) FROM request WHERE user_id = ? AND id = 2", user) == 0 {
+							return errors.New("it is not there")
+						}
+						return nil
+					})
 				}
 				must(t, points.ArmFunc(string(c.damage), func() {
 					must(t, alter(ctx, conn, "UPDATE profile SET name = UPPER(name) WHERE user_id = '"+user+"'"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -24,6 +23,7 @@ import (
 	"drover/migrator/internal/shards"
 	"drover/shardlib"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -36,10 +36,11 @@ const (
 	// writePause is between two writes of a ledger's writer, as users have one.
 	// Three writers without it take two cores: then a test waits for its own load.
 	writePause = 3 * time.Millisecond
-	// refusedPause is between a refusal and the next try.
-	refusedPause = time.Millisecond
-	// lookPause is between two looks at what a test waits for.
-	lookPause = 2 * time.Millisecond
+	// lanes is how many tests run at once.
+	lanes = 4
+	// newerMax is how long a refused writer waits for a newer map: a bucket may
+	// be made active again by the map that it has.
+	newerMax = 200 * time.Millisecond
 )
 
 // servers are two shards that all tests of the package share; each test has
@@ -59,7 +60,7 @@ func TestMain(m *testing.M) {
 		os.Exit(child(text))
 	}
 	servers.soak = os.Getenv("DROVER_SOAK") == "1"
-	if err := raiseParallelism(); err != nil {
+	if err := testrun.Parallel(lanes); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -71,21 +72,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
-}
-
-// lanes is how many tests run at once. Each waits for servers more than it
-// computes.
-const lanes = 4
-
-// raiseParallelism is for who did not say -parallel.
-func raiseParallelism() error {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if said {
-		return nil
-	}
-	return flag.Set("test.parallel", strconv.Itoa(lanes))
 }
 
 // world is a database on each of two shards, a map, and an engine.
@@ -252,11 +238,53 @@ type ledger struct {
 	acked    map[string]int // user → requests acknowledged
 	unknown  map[string]int // user → requests of unknown outcome
 	refusals int
+
+	newest struct {
+		sync.Mutex
+		version bucketmap.Version
+		changed chan struct{}
+	}
 }
 
 func (w *world) newLedger(users ...string) *ledger {
-	return &ledger{w: w, users: users, pause: writePause, acked: map[string]int{}, unknown: map[string]int{},
+	l := &ledger{w: w, users: users, pause: writePause, acked: map[string]int{}, unknown: map[string]int{},
 		dbs: map[bucketmap.Datacenter]*sql.DB{"legacy": w.open(w.alpha), "cloud": w.open(w.gamma)}}
+	l.newest.changed = make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { _ = w.store.Watch(w.t.Context(), l.known) }) // it ends with the test
+	w.t.Cleanup(watch.Wait)
+	return l
+}
+
+// known notes the newest map.
+func (l *ledger) known(s *bucketmap.Snapshot, err error) {
+	if err != nil || s == nil {
+		return
+	}
+	l.newest.Lock()
+	defer l.newest.Unlock()
+	l.newest.version = s.Version()
+	close(l.newest.changed)
+	l.newest.changed = make(chan struct{})
+}
+
+// newer waits for a map that is newer than the one by which a write was refused,
+// for newerMax at most.
+func (l *ledger) newer(ctx context.Context, than bucketmap.Version) {
+	ctx, cancel := context.WithTimeout(ctx, newerMax)
+	defer cancel()
+	for ctx.Err() == nil {
+		l.newest.Lock()
+		version, changed := l.newest.version, l.newest.changed
+		l.newest.Unlock()
+		if version > than {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // write adds one request for a user, at the home by the newest map, and tries
@@ -281,7 +309,7 @@ func (l *ledger) write(ctx context.Context, user string, id uint64, think time.D
 			l.mu.Lock()
 			l.refusals++
 			l.mu.Unlock()
-			time.Sleep(refusedPause)
+			l.newer(ctx, snap.Version())
 		default:
 			return err
 		}
@@ -323,13 +351,14 @@ func (l *ledger) run(n int) (stop func()) {
 	var group sync.WaitGroup
 	for i := range n {
 		group.Go(func() {
-			for id := uint64(i + 1); ctx.Err() == nil; id += uint64(n) {
+			pace := testrun.NewPace(l.pause)
+			defer pace.Stop()
+			for id := uint64(i + 1); pace.Wait(ctx); id += uint64(n) {
 				user := l.users[int(id)%len(l.users)]
 				if err := l.write(ctx, user, id, 0); err != nil && ctx.Err() == nil {
 					l.w.t.Errorf("write: %v", err)
 					return
 				}
-				time.Sleep(l.pause)
 			}
 		})
 	}

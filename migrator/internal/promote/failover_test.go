@@ -15,6 +15,7 @@ import (
 	"drover/migrator/internal/preflight"
 	"drover/shardlib"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
@@ -46,17 +47,12 @@ func (w *world) noticed() {
 // until asks a server, which tells nobody by itself, until it is so.
 func (w *world) until(what string, is func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
-	defer cancel()
-	looks := time.NewTicker(5 * time.Millisecond)
-	defer looks.Stop()
-	for !is() {
-		select {
-		case <-looks.C:
-		case <-ctx.Done():
-			w.t.Fatalf("never: %s", what)
+	testrun.Until(w.t, what, func() error {
+		if !is() {
+			return errors.New("it is not so")
 		}
-	}
+		return nil
+	})
 }
 
 func (w *world) promoteLost() (*Promotion, error) {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
-	"time"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/crash"
@@ -52,7 +51,6 @@ func TestAMapThatCannotBePublishedStopsAPromotionBeforeItsCommitPoint(t *testing
 // What was under way when the hold came ends a little later: that costs no hold.
 func TestAFreezeKnocksAgainBeforeTheHoldIsGivenUp(t *testing.T) {
 	w := newWorld(t)
-	w.limits.FreezeLock = time.Second
 	db := w.appDB(legacy)
 	var writing *sql.Tx
 	must(t, w.points.ArmFunc("freezing.before_freeze", func() {
@@ -61,15 +59,22 @@ func TestAFreezeKnocksAgainBeforeTheHoldIsGivenUp(t *testing.T) {
 		must(t, err)
 		_, err = fence.CheckWrite(context.Background(), writing, 5)
 		must(t, err)
-		go func() { // longer than one knock, and not as long as all of them
-			time.Sleep(1300 * time.Millisecond)
-			_ = writing.Commit()
-		}()
 	}))
+	knocks := 0
+	w.executed = func(s Statement) { // before it is executed
+		if s.State == Freezing && strings.Contains(s.Do, "SET state = 'frozen'") {
+			if knocks++; knocks == freezeKnocks {
+				must(t, writing.Commit())
+			}
+		}
+	}
 	if _, err := w.promote(cloud); err != nil {
 		t.Fatal(err)
 	}
 	w.settled(cloud, 2)
+	if knocks != freezeKnocks {
+		t.Errorf("it knocked %d times, want %d", knocks, freezeKnocks)
+	}
 	for _, note := range w.notes() {
 		if strings.Contains(note, "stepped back") {
 			t.Errorf("it says %q", note)

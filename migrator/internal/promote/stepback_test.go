@@ -13,24 +13,25 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 
 // steppedBack waits until a promotion has stepped back n times for this reason.
 func (w *world) steppedBack(n int, reason string) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	testrun.Until(w.t, fmt.Sprintf("%d steps back for %q", n, reason), func() error {
 		found := 0
 		for _, note := range w.notes() {
 			if strings.HasPrefix(note, "stepped back, try") && strings.Contains(note, reason) {
 				found++
 			}
 		}
-		if found >= n {
-			return
+		if found < n {
+			return fmt.Errorf("%q", w.notes())
 		}
-	}
-	w.t.Fatalf("it has not stepped back %d times for %q: %q", n, reason, w.notes())
+		return nil
+	})
 }
 
 // start runs a promotion beside the test.
@@ -101,9 +102,11 @@ func (w *world) stranger(dc bucketmap.Datacenter) (end func()) {
 		_, _ = conn.ExecContext(context.Background(), "INSERT INTO stranger VALUES (SLEEP(60))")
 		_ = conn.Close()
 	}()
-	for n := 0; n == 0; time.Sleep(5 * time.Millisecond) {
+	w.until("the stranger writes", func() bool {
+		var n int
 		must(w.t, w.server(dc).DB.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ? AND STATE = 'User sleep'", id).Scan(&n))
-	}
+		return n != 0
+	})
 	return func() {
 		must(w.t, w.server(dc).Kill(context.Background(), id))
 		<-done

@@ -25,6 +25,7 @@ import (
 	"drover/migrator/internal/shards"
 	"drover/shardlib"
 	"drover/shardlib/fence"
+	"drover/tools/testrun"
 	"drover/tools/testservers"
 	"drover/tools/testservers/pairs"
 )
@@ -97,11 +98,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.exec(from.DB, fmt.Sprintf("INSERT INTO counter SELECT seq, 0 FROM seq_0_to_%d", buckets-1))
 	must(t, w.b.ReplicateFrom(ctx, w.a))
-	for end := time.Now().Add(20 * time.Second); w.server(cloud).DB.Ping() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the database has not come over")
-		}
-	}
+	testrun.Until(t, "the database has come over", w.server(cloud).DB.Ping)
 	w.caughtUp(legacy, cloud)
 	return w
 }
@@ -309,9 +306,10 @@ func (w *world) startWriters() *writers {
 	for n := range writersCount {
 		ws.done.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(n), 7))
-			for i := int64(0); ctx.Err() == nil; i++ {
+			pace := testrun.NewPace(writersPause)
+			defer pace.Stop()
+			for i := int64(0); pace.Wait(ctx); i++ {
 				ws.one(dbs[random.IntN(2)], int64(n)<<40|i, random.IntN(buckets))
-				time.Sleep(writersPause)
 			}
 		})
 	}
@@ -361,11 +359,7 @@ func (ws *writers) waitAcked(n int) {
 	ws.w.t.Helper()
 	count := func() int { ws.mu.Lock(); defer ws.mu.Unlock(); return len(ws.acked) }
 	want := count() + n
-	for end := time.Now().Add(20 * time.Second); count() < want; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			ws.w.t.Fatal("no write is acknowledged any more")
-		}
-	}
+	ws.w.until(fmt.Sprintf("%d more writes are acknowledged", n), func() bool { return count() >= want })
 }
 
 // check ends the writers and compares what they were told with what a server
