@@ -257,13 +257,13 @@ func (s *scene) idle() bool {
 	return true
 }
 
-// close ends the scene's connections.
+// close ends the scene's connections, as the proxy sees too when it returns: none
+// is left that a request of the next scene could be sent on.
 func (s *scene) close() {
-	s.board.update(func() {
-		s.over = true
-		for _, c := range s.conns {
-			_ = c.Close()
-		}
-	})
+	var conns []*originConn
+	s.board.update(func() { s.over, conns = true, s.conns })
+	for _, c := range conns {
+		part(c.TCPConn)
+	}
 	s.waits.Wait()
 }

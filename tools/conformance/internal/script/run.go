@@ -13,6 +13,7 @@ const (
 	originWait = 30 * time.Millisecond  // for what should not come to the origin
 	closeWait  = 3 * time.Second        // for the end of a connection that was announced
 	settleWait = time.Second            // for a proxy to give up what is under way
+	partMax    = time.Second            // for the proxy's kernel to see the end of a connection
 	clientsMax = 12                     // of one case
 )
 
