@@ -93,7 +93,7 @@ bench-stall: servers ## how long a move keeps a writing user waiting: on loopbac
 	$(GO) run ./bench/stall --moves 1000 --gate
 	$(GO) run ./bench/stall --rtt 20ms --moves 120 --gate
 
-bench-promote: servers ## 200 promotions of a shard there and back under 1,000 writes/s through the proxy
+bench-promote: servers ## 200 promotions of a shard there and back under 1,000 transactions/s, through the proxy and beside it
 	$(GO) run ./bench/promote --gate
 
 bench-fence: servers ## CPU time of a write with no fence, by the library, by triggers, and by both, side by side

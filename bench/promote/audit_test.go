@@ -58,6 +58,22 @@ func TestWhatIsLostOrDoubledIsCountedOnce(t *testing.T) {
 	}
 }
 
+func TestADirectWriteIsCountedByTheDayAlone(t *testing.T) {
+	entries := told()
+	for i := range entries {
+		entries[i].user += directFirst
+	}
+	for want, b := range map[[2]int]*book{
+		{0, 0}: kept("1").counting(1, 1, 0, 0),
+		{1, 0}: kept("1").counting(1, 0, 0, 0),
+		{0, 1}: kept("1").counting(2, 1, 0, 0),
+	} {
+		if v := audit(entries, map[string]*book{"d1": b}); v.lost != want[0] || v.doubled != want[1] {
+			t.Errorf("%v: %s; want %v", b.sums, v, want)
+		}
+	}
+}
+
 func TestAUserWithoutABookHasLostEverythingAndABookWithoutAUserIsDoubled(t *testing.T) {
 	v := audit(told(), map[string]*book{"stranger": kept("1", "2")})
 	if v.lost != 1 || v.doubled != 2 {
@@ -97,8 +113,7 @@ func TestAnAnswerDecidesWhatBecameOfAWrite(t *testing.T) {
 }
 
 func TestFailuresAreCountedByStatusAndReasonWhateverTheirNumbers(t *testing.T) {
-	c := newCrowd("127.0.0.1:1", options{writers: 1, users: 1})
-	defer c.close()
+	c := newCrowd(nil, 0, 1, 1)
 	for _, text := range []string{`bucket 3 is frozen`, `bucket 14 is frozen`} {
 		_, err := judgeAnswer(421, []byte(text))
 		c.note(err)

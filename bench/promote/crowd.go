@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +15,6 @@ const (
 	// answerMax is above the edge's longest hold and re-route together: a request
 	// that is slower failed.
 	answerMax = 15 * time.Second
-	bodyMax   = 64 << 10
 	day       = "2026-01-01"
 	// firstPoll is how often the first writes are looked for, firstMax how long.
 	firstPoll = 5 * time.Millisecond
@@ -46,17 +41,34 @@ type entry struct {
 	server       uint32 // that took it, by its row; 0 for none
 }
 
-func userID(user uint32) string { return fmt.Sprintf("u%d", user) }
+// directFirst is the number of the first user whose writes go straight to the
+// shard; the others' go through the proxy.
+const directFirst = usersMax
+
+func isDirect(user uint32) bool { return user >= directFirst }
+
+func userID(user uint32) string {
+	if isDirect(user) {
+		return fmt.Sprintf("d%d", user-directFirst)
+	}
+	return fmt.Sprintf("u%d", user)
+}
 
 // requestID is the id of a user's write: its number, from 1.
 func requestID(number uint32) string { return fmt.Sprint(number) }
 
-// crowd is the writers. Each has users of its own, so no write of a user waits
-// for another one.
+// sender sends one write, once, and says what became of it. The error says why it
+// was not acknowledged. It may be called concurrently.
+type sender interface {
+	send(ctx context.Context, e entry) (outcome, error)
+}
+
+// crowd is writers of one kind. Each has users of its own, so no write of a user
+// waits for another one.
 type crowd struct {
-	options
-	url     string
-	client  *http.Client
+	sender
+	first   uint32 // user
+	users   int
 	pages   [][]entry // by writer, each its own
 	answers atomic.Int64
 	taken   atomic.Int64
@@ -65,17 +77,15 @@ type crowd struct {
 	failed map[string]int // by reason
 }
 
-func newCrowd(address string, o options) *crowd {
-	return &crowd{options: o, url: "http://" + address + "/1/user/-/steps", pages: make([][]entry, o.writers), failed: map[string]int{},
-		client: &http.Client{Timeout: answerMax, Transport: &http.Transport{MaxIdleConnsPerHost: o.writers, DisableCompression: true}}}
+func newCrowd(s sender, first uint32, users, writers int) *crowd {
+	return &crowd{sender: s, first: first, users: users, pages: make([][]entry, writers), failed: map[string]int{}}
 }
-
-func (c *crowd) close() { c.client.CloseIdleConnections() }
 
 // write writes for the writer's users in turn until ctx ends. A write under way
 // then is not interrupted.
 func (c *crowd) write(ctx context.Context, pacer *pace.Pacer, n int) error {
-	mine := (c.users - n + c.writers - 1) / c.writers
+	writers := len(c.pages)
+	mine := (c.users - n + writers - 1) / writers
 	for turn := 0; ; turn++ {
 		if _, ok := pacer.Wait(ctx); !ok {
 			return nil
@@ -83,7 +93,7 @@ func (c *crowd) write(ctx context.Context, pacer *pace.Pacer, n int) error {
 		if c.taken.Add(1) > entriesMax {
 			return fmt.Errorf("more than %d writes: want a lower rate, or fewer promotions", entriesMax)
 		}
-		e := entry{user: uint32(n + turn%mine*c.writers), number: uint32(turn/mine + 1), began: time.Now()}
+		e := entry{user: c.first + uint32(n+turn%mine*writers), number: uint32(turn/mine + 1), began: time.Now()}
 		var err error
 		e.outcome, err = c.send(context.WithoutCancel(ctx), e)
 		e.ended = time.Now()
@@ -93,45 +103,6 @@ func (c *crowd) write(ctx context.Context, pacer *pace.Pacer, n int) error {
 		c.pages[n] = append(c.pages[n], e)
 		c.answers.Add(1)
 	}
-}
-
-// send sends one write, once. The error says why it was not acknowledged.
-func (c *crowd) send(ctx context.Context, e entry) (outcome, error) {
-	body := fmt.Sprintf(`{"request_id":%q,"day":%q,"steps":1}`, requestID(e.number), day)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
-	if err != nil {
-		return refused, err
-	}
-	req.Header.Set("X-User-Id", userID(e.user))
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return unknown, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, bodyMax))
-	if err != nil {
-		return unknown, fmt.Errorf("status %d: %w", resp.StatusCode, err)
-	}
-	return judgeAnswer(resp.StatusCode, text)
-}
-
-// judgeAnswer says what an answer makes of a write.
-func judgeAnswer(status int, text []byte) (outcome, error) {
-	var answer struct {
-		Outcome   string `json:"outcome"`
-		Duplicate bool   `json:"duplicate"`
-	}
-	err := json.Unmarshal(text, &answer)
-	switch {
-	case status == http.StatusOK && err == nil && answer.Duplicate:
-		// It was sent once: somebody else sent it again.
-		return acknowledged, errors.New("status 200: the application had it already")
-	case status == http.StatusOK && err == nil:
-		return acknowledged, nil
-	case status != http.StatusOK && err == nil && answer.Outcome == "not_committed":
-		return refused, fmt.Errorf("status %d: %s", status, text)
-	}
-	return unknown, fmt.Errorf("status %d: %s", status, text)
 }
 
 // note counts a failure by its reason.

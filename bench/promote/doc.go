@@ -8,9 +8,12 @@
 // It works in this order: (1) it starts two durable MariaDB servers, the
 // primary of shard alpha in legacy and its replica by GTID in cloud, the sample
 // application in both datacenters, and the proxy before them, with the file
-// store; each is a process of its own; (2) writers write through the proxy,
-// --rate writes a second of all together, each due at its own time whether those
-// before it are answered or not, and sent late when every writer is at work;
+// store; each is a process of its own; (2) writers write, --rate transactions a
+// second of all together, each due at its own time whether those before it are
+// answered or not, and sent late when every writer is at work: some as users do,
+// through the proxy, and --direct of them as a job of the application does, by
+// shardlib straight to the shard, since the two processors that this is made for
+// cannot carry 1,000 requests a second through all the programs at once;
 // (3) the migrator as it ships, one process a promotion, promotes alpha to cloud,
 // to legacy, and so on; (4) the writers end, the replica catches up, and what
 // was acknowledged is compared with the rows of both servers.
@@ -28,7 +31,8 @@
 //	publish  to the map published and journaled
 //	arrive   to the first acknowledgement: proxy and application have the map
 //
-// A write is sent once, under an id of its own, and never again. So what it
+// A request is sent once, under an id of its own, and never again; a direct write
+// is made again when shardlib says that nothing was done. So what it
 // became is one of three: acknowledged; refused, when the application says that
 // it has done nothing; or unknown. At the end the acknowledged must be there
 // once, the refused not at all, the unknown once or not; a row of a request and

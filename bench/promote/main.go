@@ -16,10 +16,10 @@ import (
 )
 
 type options struct {
-	promotions, rate, writers, users int
-	pause, limit                     time.Duration
-	gate                             bool
-	bin                              string
+	promotions, rate, direct, writers, users int
+	pause, limit                             time.Duration
+	gate                                     bool
+	bin                                      string
 }
 
 const (
@@ -49,8 +49,9 @@ func command() *cobra.Command {
 	}
 	c.Flags().IntVar(&o.promotions, "promotions", 200, "there and back")
 	c.Flags().IntVar(&o.rate, "rate", 1000, "writes a second of all writers together")
-	c.Flags().IntVar(&o.writers, "writers", 256, "how many writes may be under way")
-	c.Flags().IntVar(&o.users, "users", 4096, "each with one writer")
+	c.Flags().IntVar(&o.direct, "direct", 700, "how many of these go straight to the shard, by shardlib")
+	c.Flags().IntVar(&o.writers, "writers", 128, "how many writes may be under way, of each kind")
+	c.Flags().IntVar(&o.users, "users", 4096, "of each kind, each with one writer")
 	c.Flags().DurationVar(&o.pause, "pause", 200*time.Millisecond, "between two promotions")
 	c.Flags().DurationVar(&o.limit, "for", 0, "begin no promotion after this time; 0: all are made")
 	c.Flags().StringVar(&o.bin, "bin", "", "a `folder` with migrator, proxy and sampleapp; default: they are built")
@@ -65,6 +66,8 @@ func (o options) check() error {
 		return fmt.Errorf("%d promotions: want at least 1", o.promotions)
 	case o.rate < 1 || o.rate > pace.RateMax:
 		return fmt.Errorf("rate %d: want 1 to %d writes a second", o.rate, pace.RateMax)
+	case o.direct < 0 || o.direct >= o.rate:
+		return fmt.Errorf("--direct %d: want at least 0, and fewer than the rate, %d writes a second", o.direct, o.rate)
 	case o.writers < 1 || o.writers > writersMax:
 		return fmt.Errorf("%d writers: want 1 to %d", o.writers, writersMax)
 	case o.users < o.writers || o.users > usersMax:
@@ -107,26 +110,40 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 
 // measure promotes while the writers write. What it returns was measured, also
 // beside an error, but for nil.
-func (o options) measure(ctx context.Context, f *field, phase func(string, ...any)) (*result, error) {
+func (o options) measure(ctx context.Context, f *field, phase func(string, ...any)) (r *result, err error) {
 	idle, err := pace.WatchIdle()
 	if err != nil {
 		return nil, err
 	}
-	r := &result{began: time.Now(), parts: newParts(), reasons: map[string]int{}}
-	crowd := newCrowd(f.proxy.Address, o)
-	defer crowd.close()
+	r = &result{began: time.Now(), parts: newParts(), reasons: map[string]int{}, failures: map[string]int{}}
+	web := newProxied(f.proxy.Address, o.writers)
+	defer web.close()
+	crowds := []*crowd{newCrowd(web, 0, o.users, o.writers)}
+	rates := []int{o.rate - o.direct}
+	if o.direct > 0 {
+		straight, failure := f.direct(ctx, o.writers)
+		if failure != nil {
+			return nil, failure
+		}
+		defer func() { err = errors.Join(err, straight.close()) }()
+		crowds, rates = append(crowds, newCrowd(straight, directFirst, o.users, o.writers)), append(rates, o.direct)
+	}
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
 	group, writing := errgroup.WithContext(writing)
-	pacer := pace.New(o.rate, r.began)
-	for n := range o.writers {
-		group.Go(func() error { return crowd.write(writing, pacer, n) })
+	for i, c := range crowds {
+		pacer := pace.New(rates[i], r.began)
+		for n := range o.writers {
+			group.Go(func() error { return c.write(writing, pacer, n) })
+		}
 	}
-	if err := crowd.wait(writing, o.rate/4); err != nil { // and the first connections are there
-		stop()
-		return nil, errors.Join(err, group.Wait())
+	for i, c := range crowds {
+		if err := c.wait(writing, rates[i]/4); err != nil { // and the first connections are there
+			stop()
+			return nil, errors.Join(err, group.Wait())
+		}
 	}
-	phase("%d writers write, %s", o.writers, pacer)
+	phase("%d writes a second through the proxy, %d straight to the shard", o.rate-o.direct, o.direct)
 	err = o.promote(writing, f, r)
 	phase("%d promotions", len(r.promotions))
 	r.took = time.Since(r.began)
@@ -134,7 +151,12 @@ func (o options) measure(ctx context.Context, f *field, phase func(string, ...an
 	r.idle, idleErr = idle.Share(time.Now())
 	stop()
 	err = errors.Join(err, group.Wait(), idleErr)
-	r.entries, r.failures = crowd.all(), crowd.reasons()
+	for _, c := range crowds {
+		r.entries = append(r.entries, c.all()...)
+		for reason, n := range c.reasons() {
+			r.failures[reason] += n
+		}
+	}
 	phase("the writers have ended, %d writes", len(r.entries))
 	return r, err
 }

@@ -10,7 +10,7 @@ import (
 // TestPromotionsUnderLoadAreMeasuredAndTheJudgeFindsWhatIsSpoilt runs the real
 // programs on real servers, and then takes and doubles writes behind their back.
 func TestPromotionsUnderLoadAreMeasuredAndTheJudgeFindsWhatIsSpoilt(t *testing.T) {
-	o := options{promotions: 2, rate: 60, writers: 8, users: 64, pause: 10 * time.Millisecond}
+	o := options{promotions: 2, rate: 60, direct: 20, writers: 8, users: 64, pause: 10 * time.Millisecond}
 	ctx := t.Context()
 	f, err := newField(ctx, o)
 	if err != nil {
@@ -46,7 +46,17 @@ func TestPromotionsUnderLoadAreMeasuredAndTheJudgeFindsWhatIsSpoilt(t *testing.T
 		t.Fatalf("the shard lives in %s after going there and back", r.primary)
 	}
 
-	victim := r.entries[0]
+	straight := 0
+	for _, e := range r.entries {
+		if isDirect(e.user) && e.outcome == acknowledged {
+			straight++
+		}
+	}
+	if straight == 0 || straight == len(r.entries) {
+		t.Errorf("%d of %d writes went straight to the shard; want some, and some through the proxy", straight, len(r.entries))
+	}
+
+	victim := r.entries[0] // through the proxy
 	where := fmt.Sprintf(" WHERE user_id = '%s'", userID(victim.user))
 	for _, step := range []struct {
 		statements    []string
@@ -79,6 +89,7 @@ func TestWhatCannotBeRunIsRefused(t *testing.T) {
 	for _, o := range []options{
 		{promotions: 0, rate: 1, writers: 1, users: 1},
 		{promotions: 1, rate: 0, writers: 1, users: 1},
+		{promotions: 1, rate: 1, direct: 1, writers: 1, users: 1},
 		{promotions: 1, rate: 1, writers: writersMax + 1, users: usersMax},
 		{promotions: 1, rate: 1, writers: 2, users: 1},
 		{promotions: 1, rate: 1, writers: 1, users: 1, pause: -1},

@@ -30,7 +30,9 @@ func part(conn *net.TCPConn) {
 	_ = conn.Close()
 }
 
-func unacknowledged(raw interface{ Control(f func(fd uintptr)) error }) bool {
+func unacknowledged(raw interface {
+	Control(f func(fd uintptr)) error
+}) bool {
 	var state uint8
 	_ = raw.Control(func(fd uintptr) { // a closed one has state 0
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO); err == nil {
