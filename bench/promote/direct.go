@@ -27,7 +27,7 @@ type direct struct {
 	library *shardlib.Library
 }
 
-func (f *field) direct(ctx context.Context, writers int) (d *direct, err error) {
+func (f *field) direct(ctx context.Context) (d *direct, err error) {
 	d = &direct{}
 	defer func() {
 		if err != nil {
@@ -41,8 +41,7 @@ func (f *field) direct(ctx context.Context, writers int) (d *direct, err error) 
 	if err != nil {
 		return d, err
 	}
-	pool := shardlib.Pool{Open: writers}
-	d.library, err = shardlib.Open(ctx, shardlib.Config{Source: d.store, Shards: shards, Datacenter: legacy, Local: pool, Remote: pool,
+	d.library, err = shardlib.Open(ctx, shardlib.Config{Source: d.store, Shards: shards, Datacenter: legacy,
 		Account: shardlib.Account{User: testservers.AccountApp, Password: testservers.Password}, Retries: conflictRetries})
 	return d, err
 }

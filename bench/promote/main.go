@@ -49,10 +49,10 @@ func command() *cobra.Command {
 	}
 	c.Flags().IntVar(&o.promotions, "promotions", 200, "there and back")
 	c.Flags().IntVar(&o.rate, "rate", 1000, "writes a second of all writers together")
-	c.Flags().IntVar(&o.direct, "direct", 700, "how many of these go straight to the shard, by shardlib")
+	c.Flags().IntVar(&o.direct, "direct", 800, "how many of these go straight to the shard, by shardlib")
 	c.Flags().IntVar(&o.writers, "writers", 128, "how many writes may be under way, of each kind")
 	c.Flags().IntVar(&o.users, "users", 4096, "of each kind, each with one writer")
-	c.Flags().DurationVar(&o.pause, "pause", 200*time.Millisecond, "between two promotions")
+	c.Flags().DurationVar(&o.pause, "pause", time.Second, "between two promotions")
 	c.Flags().DurationVar(&o.limit, "for", 0, "begin no promotion after this time; 0: all are made")
 	c.Flags().StringVar(&o.bin, "bin", "", "a `folder` with migrator, proxy and sampleapp; default: they are built")
 	c.Flags().BoolVar(&o.gate, "gate", false, "fail unless the stall is as short as it must be")
@@ -121,7 +121,7 @@ func (o options) measure(ctx context.Context, f *field, phase func(string, ...an
 	crowds := []*crowd{newCrowd(web, 0, o.users, o.writers)}
 	rates := []int{o.rate - o.direct}
 	if o.direct > 0 {
-		straight, failure := f.direct(ctx, o.writers)
+		straight, failure := f.direct(ctx)
 		if failure != nil {
 			return nil, failure
 		}

@@ -24,7 +24,8 @@ type Servers interface {
 // Limits bound what a promotion may cost. See DefaultLimits.
 type Limits struct {
 	// FreezeLock bounds the wait for the lock of the shard's row: longer than
-	// that no write of a user waits for a freeze that fails.
+	// that no write of a user waits for a freeze that fails. Where transactions
+	// always last longer it grows with the tries, to queueMax times.
 	FreezeLock time.Duration
 	// ReadOnly bounds making the old primary read-only. Meanwhile writers that
 	// the fence does not know wait.
