@@ -44,6 +44,7 @@ func versionsCommand() *cobra.Command {
 	flags.IntVar(&v.count, "versions", 1000, "published in all rounds of a store together")
 	flags.IntVar(&v.rate, "rate", 2000, "requests a second")
 	flags.Uint32Var(&v.buckets, "buckets", 1<<12, "of the map")
+	flags.DurationVar(&v.limit, "for", 0, "begin no turn after this time, for each store; 0: all are taken")
 	flags.DurationVar(&v.every, "every", 100*time.Millisecond, "a version at most")
 	flags.StringSliceVar(&v.stores, "stores", []string{"file", "consul"}, "where the versions are published")
 	flags.StringVar(&v.proxy, "proxy", "", "the proxy's `binary`; default: ./proxy is built")

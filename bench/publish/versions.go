@@ -23,13 +23,13 @@ import (
 type versions struct {
 	rounds, count, rate int
 	buckets             uint32
-	every               time.Duration
+	every, limit        time.Duration
 	stores              []string
 	proxy               string
 }
 
 func (v *versions) run(ctx context.Context, out io.Writer) (err error) {
-	if v.rounds < 1 || v.count < v.rounds || v.rate < 1 || v.buckets < 1024 || v.every <= 0 {
+	if v.rounds < 1 || v.count < v.rounds || v.rate < 1 || v.buckets < 1024 || v.every <= 0 || v.limit < 0 {
 		return errors.New("want a round or more, a version a round or more, a request a second or more, 1,024 buckets or more, and time between versions")
 	}
 	for _, store := range v.stores {
@@ -137,12 +137,11 @@ func (v *versions) measure(ctx context.Context, out io.Writer, dir string, p pla
 		{name: "published elsewhere", by: aside},
 		{name: "published to the proxy", by: watched},
 	}
-	again, err := v.takeRounds(ctx, requests, kinds, e)
-	if err != nil {
-		return err
+	t, err := v.takeTurns(ctx, requests, kinds, e)
+	if t.taken > 0 {
+		v.show(out, p.Store, kinds, t)
 	}
-	v.show(out, p.Store, kinds, again)
-	return nil
+	return err
 }
 
 // kind is what goes on in a round.
@@ -171,37 +170,46 @@ type round struct {
 	stolen float64       // share of the processors' time, 0 to 1
 }
 
-// takeRounds lets the kinds take turns, and returns how many turns were taken
-// again: those in one of whose rounds the host took too much. The first round of
-// all is not counted. Whatever fails a request in any of them ends the run.
-func (v *versions) takeRounds(ctx context.Context, requests *helper, kinds []*kind, e *process.Process) (again int, err error) {
+// turns is how many there were. In each, every kind has one round.
+type turns struct {
+	taken, again int // those that count, and those that were taken again
+	versions     int // of those that count, for each kind
+}
+
+// takeTurns lets the kinds take turns. Those in one of whose rounds the host took
+// too much are taken again. The first round of all is not counted. Whatever fails
+// a request in any of them ends the run. What it returns beside an error was
+// measured all the same.
+func (v *versions) takeTurns(ctx context.Context, requests *helper, kinds []*kind, e *process.Process) (t turns, err error) {
 	if _, err := v.round(ctx, requests, &kind{name: "the load begins"}, min(v.count, 50), e); err != nil {
-		return 0, err
+		return t, err
 	}
-	for turn := 0; turn < v.rounds; {
-		n := v.count*(turn+1)/v.rounds - v.count*turn/v.rounds
-		var taken []round
+	began := time.Now()
+	for t.taken < v.rounds && (v.limit == 0 || time.Since(began) < v.limit) {
+		n := v.count*(t.taken+1)/v.rounds - v.count*t.taken/v.rounds
+		var rounds []round
 		stolen := 0.0
 		for i := range kinds {
 			// Each kind comes first as often as any.
-			r, err := v.round(ctx, requests, kinds[(i+turn)%len(kinds)], n, e)
+			r, err := v.round(ctx, requests, kinds[(i+t.taken)%len(kinds)], n, e)
 			if err != nil {
-				return again, err
+				return t, err
 			}
-			taken, stolen = append(taken, r), max(stolen, r.stolen)
+			rounds, stolen = append(rounds, r), max(stolen, r.stolen)
 		}
-		if stolen > stolenMax && again < againMax*v.rounds {
-			again++
+		if stolen > stolenMax && t.again < againMax*v.rounds {
+			t.again++
 			continue
 		}
-		for _, r := range taken {
+		for _, r := range rounds {
 			r.kind.took += r.took
 			r.kind.cpu += r.cpu
 			r.kind.rounds = append(r.kind.rounds, r.times)
 		}
-		turn++
+		t.taken++
+		t.versions += n
 	}
-	return again, nil
+	return t, nil
 }
 
 // round publishes n versions under load, or does nothing for as long.
@@ -238,26 +246,43 @@ func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, 
 
 // show prints medians of rounds: one in which something else took the
 // processors changes nothing.
-func (v *versions) show(out io.Writer, name string, kinds []*kind, again int) {
+func (v *versions) show(out io.Writer, name string, kinds []*kind, t turns) {
 	fmt.Fprintf(out, "%s: %d versions of %d buckets in %d rounds of each kind, %d requests a second, none failed\n",
-		name, v.count, v.buckets, v.rounds, v.rate)
-	if again != 0 {
-		fmt.Fprintf(out, "  %d turns more were taken, and do not count: the host had more than %.1f %% of the processors' time in one of their rounds\n", again, 100*stolenMax)
+		name, t.versions, v.buckets, t.taken, v.rate)
+	if t.again != 0 {
+		fmt.Fprintf(out, "  %d turns more were taken, and do not count: the host had more than %.1f %% of the processors' time in one of their rounds\n", t.again, 100*stolenMax)
 	}
-	p99s := make([]float64, len(kinds))
-	for i, k := range kinds {
+	for _, k := range kinds {
 		p50, p99 := k.each(0.50), k.each(0.99)
-		p99s[i] = float64(p99.Median())
 		rate := ""
 		if k.by != nil {
-			rate = fmt.Sprintf("%.1f versions a second, ", float64(v.count)/k.took.Seconds())
+			rate = fmt.Sprintf("%.1f versions a second, ", float64(t.versions)/k.took.Seconds())
 		}
 		fmt.Fprintf(out, "  %-22s p50 %.2f ms  p99 %.2f ms (rounds %.2f to %.2f)  max %s  %sproxy CPU %s\n",
 			k.name, times.InMs(p50.Median()), times.InMs(p99.Median()), times.InMs(p99.At(0)), times.InMs(p99.At(1)), times.Ms(k.each(1).At(1)), rate, times.Ms(k.cpu))
 	}
-	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", p99s[2]/p99s[0], p99s[2]/p99s[1])
+	nothing, elsewhere, watched := kinds[0], kinds[1], kinds[2]
+	fmt.Fprintf(out, "  p99, to the proxy: × %.2f of nothing, × %.2f of elsewhere\n", watched.against(nothing), watched.against(elsewhere))
+	fmt.Fprintf(out, "  the same turn by turn, the median and the middle half: %s of nothing, %s of elsewhere\n", watched.byTurn(nothing), watched.byTurn(elsewhere))
 	fmt.Fprintf(out, "  a version costs the proxy %.2f ms of CPU beyond nothing, %.2f ms beyond elsewhere\n",
-		kinds[2].beyond(kinds[0], v.count), kinds[2].beyond(kinds[1], v.count))
+		watched.beyond(nothing, t.versions), watched.beyond(elsewhere, t.versions))
+}
+
+// against is the median of the rounds' p99 by another kind's.
+func (k *kind) against(other *kind) float64 {
+	return float64(k.each(0.99).Median()) / float64(other.each(0.99).Median())
+}
+
+// byTurn compares the p99 of each round with that of the other kind's round
+// beside it, which has met the same disturbances.
+func (k *kind) byTurn(other *kind) string {
+	var ratios []float64
+	for i, p99 := range k.each(0.99) {
+		ratios = append(ratios, float64(p99)/float64(other.rounds[i].At(0.99)))
+	}
+	slices.Sort(ratios)
+	at := func(share float64) float64 { return ratios[int(share*float64(len(ratios)-1))] }
+	return fmt.Sprintf("× %.2f (%.2f to %.2f)", at(0.5), at(0.25), at(0.75))
 }
 
 // beyond is the proxy's CPU for one version, in ms: without what it spends on

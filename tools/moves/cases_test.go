@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
 	"drover/tools/testrun"
 )
@@ -64,7 +63,9 @@ func pointsOf(t *testing.T) map[string][]string {
 		child, err := f.StartMigrator(t.Context(), at, args...)
 		must(t, err)
 		if at != "" {
-			reach(t, child)
+			if err := child.Reach(patience); err != nil {
+				t.Fatal(err)
+			}
 			child.Kill()
 		} else {
 			must(t, child.Wait())
@@ -148,17 +149,4 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 		}
 		return nil
 	})
-}
-
-// reach waits until the child waits at its point.
-func reach(t *testing.T, child *program.Child) {
-	t.Helper()
-	select {
-	case <-child.Reached():
-	case <-child.Ended():
-		t.Fatalf("it ended before its point: %v\n%s", child.Wait(), child.Output())
-	case <-time.After(patience):
-		child.Kill()
-		t.Fatalf("it did not come to its point within %s\n%s", patience, child.Output())
-	}
 }

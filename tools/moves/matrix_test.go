@@ -132,7 +132,9 @@ func (c faultCase) run(t *testing.T, servers []*testservers.MariaDB) row {
 	x.f.Watch(t.Context(), watchPause, moved[len(c.String())%len(moved)])
 	waitFor(t, "writes", func() bool { return x.f.Book.Writes() > 30 })
 	x.startAt()
-	reach(t, x.child)
+	if err := x.child.Reach(patience); err != nil {
+		t.Fatal(err)
+	}
 	x.findMove()
 	x.strike()
 	x.resume()
@@ -159,7 +161,9 @@ func (x *trial) startAt() {
 		x.t.Helper()
 		child, err := x.f.StartMigrator(x.t.Context(), at, "bucket", "move", movedList, "--to", "gamma")
 		must(x.t, err)
-		reach(x.t, child)
+		if err := child.Reach(patience); err != nil {
+			x.t.Fatal(err)
+		}
 		child.Kill()
 	}
 	var args []string

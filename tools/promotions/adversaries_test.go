@@ -81,7 +81,9 @@ func (x *trial) beside(point string, after time.Duration, begin func() (end func
 	x.t.Helper()
 	x.promote(point)
 	if point != "" {
-		reach(x.t, x.child)
+		if err := x.child.Reach(patience); err != nil {
+			x.t.Fatal(err)
+		}
 		x.struck = x.c.book.Now()
 	}
 	end := begin()

@@ -258,26 +258,9 @@ func (c *crowd) rows(s *side) (*book.Rows, map[uint64]bool) {
 		{"SELECT user_id, writes, 0 FROM app.tally WHERE user_id LIKE '" + prefix + "%'", func(user string, writes, _ uint64) { r.Tally[user] = int(writes) }},
 		{fmt.Sprintf("SELECT '', id, 0 FROM app.plain WHERE run = %d", c.run), func(_ string, id, _ uint64) { plain[id] = true }},
 	} {
-		must(c.w.t, each(c.w.t.Context(), s, q.query, q.note))
+		must(c.w.t, book.Each(c.w.t.Context(), s.root, q.query, q.note))
 	}
 	return r, plain
-}
-
-func each(ctx context.Context, s *side, query string, note func(string, uint64, uint64)) error {
-	rows, err := s.root.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var user string
-		var a, b uint64
-		if err := rows.Scan(&user, &a, &b); err != nil {
-			return err
-		}
-		note(user, a, b)
-	}
-	return rows.Err()
 }
 
 // audit stops the clients and compares what they were told with the rows of

@@ -64,7 +64,9 @@ func (w *world) points() map[string][]string {
 func (w *world) interrupted(at string, to bucketmap.Datacenter) {
 	w.t.Helper()
 	child := w.start(at, "shard", "promote", "alpha", "--to", string(to))
-	reach(w.t, child)
+	if err := child.Reach(patience); err != nil {
+		w.t.Fatal(err)
+	}
 	child.Kill()
 }
 

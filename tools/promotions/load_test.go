@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"drover/bucketmap"
 	"drover/shardlib"
 	"drover/shardlib/fence"
@@ -230,17 +228,7 @@ func inTx(db *sql.DB, f func(ctx context.Context, tx *sql.Tx) error) (book.Outco
 		_ = tx.Rollback() // one that does not arrive is rolled back by the server
 		return book.Refused, err
 	}
-	err = tx.Commit()
-	if err == nil {
-		return book.Acknowledged, nil
-	}
-	refused, answered := errors.AsType[*mysql.MySQLError](err)
-	// The server ended the connection: before the commit, or after it.
-	const shutdown, interrupted, killed = 1053, 1317, 1927
-	if !answered || refused.Number == shutdown || refused.Number == interrupted || refused.Number == killed {
-		return book.Unknown, err
-	}
-	return book.Refused, err
+	return book.Commit(tx)
 }
 
 // more waits until n more fenced writes are acknowledged.

@@ -29,7 +29,9 @@ func (x *trial) lost(point string) {
 	args := []string{"shard", "promote", "alpha", "--to", string(x.to.dc), "--lost", "--yes", "alpha"}
 	x.w.until("the replica has noticed it", func() error { return x.w.migrator(append(args, "--dry-run")...) })
 	x.child = x.w.start(point, args...)
-	reach(x.t, x.child)
+	if err := x.child.Reach(patience); err != nil {
+		x.t.Fatal(err)
+	}
 	x.child.Kill()
 	x.resumed = x.c.book.Now()
 	// Before the promotion is in the journal there is nothing to resume: the same

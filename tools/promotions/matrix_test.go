@@ -145,7 +145,9 @@ func (x *trial) command(command, point string) {
 		x.w.interrupted("freezing.after_read_only", x.to.dc)
 		x.child = x.w.start(point, "abort", x.w.newest().id)
 	}
-	reach(x.t, x.child)
+	if err := x.child.Reach(patience); err != nil {
+		x.t.Fatal(err)
+	}
 	x.struck = x.c.book.Now()
 }
 
@@ -154,19 +156,6 @@ func (x *trial) promote(point string) {
 	x.t.Helper()
 	x.struck = x.c.book.Now()
 	x.child = x.w.start(point, "shard", "promote", "alpha", "--to", string(x.to.dc))
-}
-
-// reach waits until the child waits at its point.
-func reach(t *testing.T, child *program.Child) {
-	t.Helper()
-	select {
-	case <-child.Reached():
-	case <-child.Ended():
-		t.Fatalf("it ended before its point: %v\n%s", child.Wait(), child.Output())
-	case <-time.After(patience):
-		child.Kill()
-		t.Fatalf("it did not come to its point within %s\n%s", patience, child.Output())
-	}
 }
 
 // ended waits until the child is gone, and notes what it said last.

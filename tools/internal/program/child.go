@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Child is one run of the migrator.
@@ -86,6 +87,22 @@ func (c *Child) follow(word *os.File) {
 
 // Reached is closed when the child waits at its point.
 func (c *Child) Reached() <-chan struct{} { return c.reached }
+
+// Reach waits until the child waits at its point. One that does not come there
+// within patience is killed; the error has what it printed.
+func (c *Child) Reach(patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-c.reached:
+		return nil
+	case <-c.ended:
+		return fmt.Errorf("it ended before its point: %v\n%s", c.err, c.Output()) //nolint:errorlint // nil for one that ended well
+	case <-timer.C:
+		c.Kill()
+		return fmt.Errorf("it did not come to its point within %s\n%s", patience, c.Output())
+	}
+}
 
 // Ended is closed when the child is gone.
 func (c *Child) Ended() <-chan struct{} { return c.ended }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"drover/bucketmap"
 	"drover/shardlib"
 	"drover/tools/internal/book"
@@ -242,26 +240,11 @@ func (f *Field) writeAt(ctx context.Context, client string, e *End, dc bucketmap
 		if err = f.write(ctx, tx, bucket, user, id, &seen); err != nil {
 			_ = tx.Rollback() // one that does not arrive is rolled back by the server
 		} else {
-			outcome, err = commit(tx)
+			outcome, err = book.Commit(tx)
 		}
 	}
 	f.Book.End(id, outcome, seen, err)
 	return err
-}
-
-// commit says what is known after a COMMIT.
-func commit(tx *sql.Tx) (book.Outcome, error) {
-	err := tx.Commit()
-	if err == nil {
-		return book.Acknowledged, nil
-	}
-	refused, answered := errors.AsType[*mysql.MySQLError](err)
-	// The server ended the connection: before the commit, or after it.
-	const shutdown, interrupted, killed = 1053, 1317, 1927
-	if !answered || refused.Number == shutdown || refused.Number == interrupted || refused.Number == killed {
-		return book.Unknown, err
-	}
-	return book.Refused, err
 }
 
 // execer is what *sql.Tx and *shardlib.Tx have in common.

@@ -89,28 +89,11 @@ func (f *Field) rows(ctx context.Context, e *End) (*book.Rows, error) {
 		}},
 		{"SELECT user_id, writes, 0 FROM " + f.tally, func(user string, writes, _ uint64) { r.Tally[user] = int(writes) }},
 	} {
-		if err := each(ctx, e.root, q.query, q.note); err != nil {
+		if err := book.Each(ctx, e.root, q.query, q.note); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", e.Shard, q.query, err)
 		}
 	}
 	return r, nil
-}
-
-func each(ctx context.Context, db *sql.DB, query string, note func(string, uint64, uint64)) error {
-	rows, err := db.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var user string
-		var a, b uint64
-		if err := rows.Scan(&user, &a, &b); err != nil {
-			return err
-		}
-		note(user, a, b)
-	}
-	return rows.Err()
 }
 
 // Judge compares the book with the rows of both servers. The clients must have
