@@ -4,10 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"os"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,26 +13,9 @@ import (
 	"drover/tools/testservers"
 )
 
-// servers is one server that all tests share; each has a database of its own
-// on it.
-var servers struct {
-	sync.Once
-	fleet   *testservers.Fleet
-	mariadb *testservers.MariaDB
-	err     error
-	n       atomic.Int64
-}
+var server testservers.Shared
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if servers.fleet != nil {
-		if err := servers.fleet.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(server.Run(m, os.Stderr)) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -51,28 +31,18 @@ type world struct {
 	server *database.Server // as the migrator
 }
 
-func startFleet(t testing.TB) {
-	t.Helper()
-	servers.Do(func() {
-		if servers.fleet, servers.err = testservers.New(context.Background(), testservers.Options{}); servers.err == nil {
-			servers.mariadb, servers.err = servers.fleet.MariaDB(context.Background(), "alpha", testservers.MariaDBOptions{})
-		}
-	})
-	must(t, servers.err)
-}
-
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	startFleet(t)
-	return newWorldOn(t, servers.mariadb)
+	m, name, err := server.Database(t.Context())
+	must(t, err)
+	return newWorldIn(t, m, name)
 }
 
-func newWorldOn(t testing.TB, m *testservers.MariaDB) *world {
+// newWorldIn is newWorld in a database that is there.
+func newWorldIn(t testing.TB, m *testservers.MariaDB, name string) *world {
 	t.Helper()
-	name := fmt.Sprintf("binlog%d", servers.n.Add(1))
-	must(t, m.Exec(t.Context(), "CREATE DATABASE "+name+" CHARACTER SET utf8mb4"))
 	w := &world{t: t}
-	for user, server := range map[string]**database.Server{testservers.AccountRoot: &w.root, testservers.AccountDrover: &w.server} {
+	for user, to := range map[string]**database.Server{testservers.AccountRoot: &w.root, testservers.AccountDrover: &w.server} {
 		account := database.Account{User: user}
 		if user != testservers.AccountRoot {
 			account.Password = testservers.Password
@@ -80,7 +50,7 @@ func newWorldOn(t testing.TB, m *testservers.MariaDB) *world {
 		opened, err := database.Open("alpha", "legacy", m.Addr(), name, account)
 		must(t, err)
 		t.Cleanup(func() { must(t, opened.Close()) })
-		*server = opened
+		*to = opened
 	}
 	return w
 }

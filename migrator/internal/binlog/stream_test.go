@@ -89,11 +89,13 @@ func TestTheStreamGoesOnPastWhatIsNotItsOwn(t *testing.T) {
 }
 
 func TestCompressedEventsAreRead(t *testing.T) {
-	startFleet(t)
-	m, err := servers.fleet.MariaDB(t.Context(), "compressed", testservers.MariaDBOptions{Config: map[string]string{
+	fleet, err := server.Fleet()
+	must(t, err)
+	m, err := fleet.MariaDB(t.Context(), "compressed", testservers.MariaDBOptions{Config: map[string]string{
 		"log_bin_compress": "1", "log_bin_compress_min_len": "10", "binlog_row_metadata": "NO_LOG", "lower_case_table_names": "1"}})
 	must(t, err)
-	w := newWorldOn(t, m)
+	must(t, m.Exec(t.Context(), "CREATE DATABASE compressed CHARACTER SET utf8mb4"))
+	w := newWorldIn(t, m, "compressed")
 	w.exec(stepsTable)
 	steps := w.describe("Steps", "id") // as a configuration may have it
 	from := w.end()

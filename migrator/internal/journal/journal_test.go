@@ -1,15 +1,12 @@
 package journal
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,42 +22,18 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// server is one server that all tests share; each has a database of its own on
-// it.
-var server struct {
-	sync.Once
-	fleet   *testservers.Fleet
-	mariadb *testservers.MariaDB
-	err     error
-	n       atomic.Int64
-}
+var server testservers.Shared
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server.fleet != nil {
-		if err := server.fleet.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(server.Run(m, os.Stderr)) }
 
 // two returns two migrators' views of one journal.
 func two(t *testing.T) (a, b *Journal) {
 	t.Helper()
-	server.Do(func() {
-		// It outlives the test that came first.
-		if server.fleet, server.err = testservers.New(context.Background(), testservers.Options{}); server.err == nil {
-			server.mariadb, server.err = server.fleet.MariaDB(context.Background(), "alpha", testservers.MariaDBOptions{})
-		}
-	})
-	must(t, server.err)
-	name := fmt.Sprintf("app%d", server.n.Add(1))
-	must(t, server.mariadb.Exec(t.Context(), "CREATE DATABASE "+name))
+	mariadb, name, err := server.Database(t.Context())
+	must(t, err)
 	var both []*Journal
 	for range 2 {
-		s, err := database.Open("alpha", "legacy", server.mariadb.Addr(), name,
+		s, err := database.Open("alpha", "legacy", mariadb.Addr(), name,
 			database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 		must(t, err)
 		t.Cleanup(func() { must(t, s.Close()) })
