@@ -66,6 +66,7 @@ docs: ## draw the generated pages of docs/ anew
 	$(GO) test ./proxy/internal/config -run TestTheReference -update
 	$(GO) test ./migrator/internal/config -run TestTheReference -update
 	$(GO) test ./migrator/internal/binlog -run TypesPage -update
+	$(GO) test -p 1 ./proxy/internal/metrics ./migrator/internal/metrics ./migrator/internal/catalog ./shardlib -run TestTheMetricsPageIsRight -update
 
 docs-faults: servers ## try every bad map and fault on the real programs, and write docs/bad-maps.md and docs/faults.md anew
 	$(GO) test -count 1 -parallel 8 ./tools/faults -update

@@ -24,9 +24,11 @@ import (
 	"drover/proxy/internal/identity"
 	"drover/proxy/internal/listen"
 	"drover/proxy/internal/metrics"
+	"drover/proxy/internal/mirror"
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/restart"
 	"drover/proxy/internal/routing"
+	"drover/proxy/internal/routing/cohort"
 	"drover/proxy/internal/routing/whitelist"
 	"drover/proxy/internal/socket"
 	"drover/proxy/internal/trace"
@@ -44,13 +46,15 @@ type proxy struct {
 	source   receiving
 	metrics  *metrics.Metrics
 	table    *routing.Table
+	cohorts  *cohort.Set // nil: they are not counted
 	receiver *push.Receiver
 	users    *whitelist.File // nil: no whitelist file
 	holds    *hold.Manager
 	finder   *identity.Finder
 	fleet    *upstream.Fleet
 	office   *passport.Office
-	tracer   *trace.Tracer // nil: no spans
+	mirror   *mirror.Mirror // nil: nothing is mirrored
+	tracer   *trace.Tracer  // nil: no spans
 	edge     *edge.Edge
 	watcher  *socket.Watcher
 	set      *listen.Set
@@ -158,6 +162,7 @@ func (p *proxy) handlers() map[string]http.Handler {
 	}
 	return map[string]http.Handler{
 		"GET /passports": show(func() any { return p.office.Recent() }),
+		"GET /mirror":    show(func() any { return p.mirrored() }),
 		"GET /holds":     show(func() any { return p.holds.Status() }),
 		"GET /map":       show(func() any { return p.table.Status() }),
 		"PUT /map":       p.receiver,
@@ -185,6 +190,9 @@ func (p *proxy) serve(ctx context.Context, s surroundings) error {
 	}
 	if p.tracer != nil {
 		group.Go(func() error { return p.tracer.Run(failed) })
+	}
+	if p.mirror != nil {
+		group.Go(func() error { return p.mirror.Run(failed) })
 	}
 	p.fleet.Resolve(ctx)
 	adminEnd, endAdmin := context.WithCancel(failed)

@@ -19,6 +19,7 @@ import (
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/pool"
 	"drover/proxy/internal/routing"
+	"drover/proxy/internal/routing/cohort"
 	"drover/proxy/internal/socket"
 	"drover/proxy/internal/trace"
 	"drover/proxy/internal/upstream"
@@ -46,9 +47,10 @@ func (p *proxy) wire(registry prometheus.Registerer) error {
 		return err
 	}
 	p.source.receiver, p.source.pushed = p.receiver, c.Map.Store == config.StorePush
+	p.wireCohorts()
 	p.table = routing.New(routing.Options{
 		Source: p.source, Proxy: p.id, Datacenters: known, MaxChange: c.Map.MaxChange, Cache: c.Map.Cache,
-		OnSwap: p.holds.Swap, Metrics: p.metrics, Log: p.log,
+		OnSwap: p.holds.Swap, Cohorts: p.cohorts, Metrics: p.metrics, Log: p.log,
 	})
 	p.wireUsers()
 	if err := p.wireFleet(); err != nil {
@@ -59,8 +61,11 @@ func (p *proxy) wire(registry prometheus.Registerer) error {
 		return err
 	}
 	p.finder = finder
+	if err := p.wireMirror(); err != nil {
+		return err
+	}
 	p.edge = edge.New(edge.Options{
-		Finder: finder, Table: p.table, Holds: p.holds, Fleet: p.fleet, Office: p.office, Tracer: p.tracer,
+		Finder: finder, Table: p.table, Holds: p.holds, Fleet: p.fleet, Office: p.office, Tracer: p.tracer, Mirror: p.mirror, Cohorts: p.cohorts,
 		Metrics: p.metrics, Buffers: &p.buffers, Log: p.log,
 		ExposeHeaders: c.ExposeHeaders, RerouteWaitMax: c.RerouteWaitMax, ReplayBuffer: int(c.ReplayBuffer),
 		Forwarding: forwarding(c.Forwarded), Via: c.Via,
@@ -75,6 +80,15 @@ func (p *proxy) wire(registry prometheus.Registerer) error {
 		},
 	})
 	return nil
+}
+
+// wireCohorts makes the memory of who was just moved; nil for none.
+func (p *proxy) wireCohorts() {
+	window := p.config.Cohort.Window
+	p.metrics.CohortWindow.Set(window.Seconds())
+	if window != 0 {
+		p.cohorts = cohort.New(cohort.Options{Window: window})
+	}
 }
 
 func (p *proxy) wireOffice() error {

@@ -78,6 +78,9 @@ func Run(ctx context.Context, env Environment) int {
 	case errors.Is(err, errPartial):
 		a.fail(err)
 		return exitPartial
+	case exitCodeOf(err) != 0:
+		a.fail(err)
+		return exitCodeOf(err)
 	default:
 		a.fail(err)
 		return exitFailed
@@ -109,9 +112,10 @@ type app struct {
 	why        string
 	// allowChange is --allow-change, 0 when it was not given.
 	allowChange float64
-	// metricsListen is --metrics, and measuring what is served there.
-	metricsListen string
-	measuring     *measuring
+	// metricsListen is --metrics, metricsFile --metrics-file, and measuring what is
+	// served and written there.
+	metricsListen, metricsFile string
+	measuring                  *measuring
 
 	started bool // a command's own work has begun
 	ended   bool // by the operator's interrupt, as it is meant to
@@ -153,14 +157,19 @@ func (a *app) commands() []*cobra.Command {
 		a.whitelistCommand(),
 		a.checkCommand(),
 		a.planCommand(),
+		a.campaignCommand(),
 		a.bucketCommand(),
 		a.verifyCommand(),
 		a.shardCommand(),
 		a.moveCommand(),
 		a.statusCommand(),
+		a.parityCommand(),
+		a.traceCommand(),
+		a.sloCommand(),
 		a.doctorCommand(),
 		a.resumeCommand(),
 		a.abortCommand(),
+		a.serveCommand(),
 	}
 }
 

@@ -24,9 +24,9 @@ func (a *app) shardCommand() *cobra.Command {
 
 // promoter promotes replicas.
 func (a *app) promoter(report func(promote.Event)) *promote.Engine {
-	return &promote.Engine{Servers: a.shards, Map: a.publisher(), Replication: a.cfg.Replication.Database(),
+	return a.measuredPromotion(&promote.Engine{Servers: a.shards, Map: a.publisher(), Replication: a.cfg.Replication.Database(),
 		Limits: a.cfg.PromotionLimits(), Hooks: a.cfg.PromotionHooks(), PastReadOnly: a.cfg.Promotion.PastReadOnly,
-		Crash: &a.points, Report: report}
+		Crash: &a.points, Report: report})
 }
 
 // promoted is what a command on one promotion prints as JSON.
@@ -68,7 +68,7 @@ func (a *app) printPromoted(r promoted) error {
 }
 
 func (a *app) shardFinish() *cobra.Command {
-	return &cobra.Command{
+	return a.canMeasure(&cobra.Command{
 		Use:   "finish SHARD",
 		Short: "End a promotion that is reversing without the old primary, which is lost or will be made a replica by hand",
 		Args:  usageArgs(cobra.ExactArgs(1)),
@@ -85,6 +85,9 @@ func (a *app) shardFinish() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.measure(ctx); err != nil {
+				return err
+			}
 			progress := a.newProgress()
 			defer progress.end()
 			if err := a.promoter(progress.promotion).Finish(ctx, p, a.why); err != nil {
@@ -95,7 +98,7 @@ func (a *app) shardFinish() *cobra.Command {
 			}
 			return a.printPromoted(promoted{Move: p.Record.Move, State: p.State(), Shard: p.Shard, From: p.Source, To: p.Target})
 		},
-	}
+	})
 }
 
 // findPromotion finds the open promotion of a shard.

@@ -52,6 +52,9 @@ primary must not come back writable before migrator resume has made it a replica
 			if err := a.open(); err != nil {
 				return err
 			}
+			if err := a.measure(cmd.Context()); err != nil {
+				return err
+			}
 			if f.all {
 				return a.promoteAll(cmd.Context(), f)
 			}
@@ -73,7 +76,7 @@ primary must not come back writable before migrator resume has made it a replica
 	flags.BoolVar(&f.all, "all", false, "promote every shard that does not live there")
 	flags.IntVar(&f.parallel, "parallel", 1, fmt.Sprintf("with --all: how many at a time, 1 to %d", parallelMax))
 	flags.BoolVar(&f.keepGoing, "keep-going", false, "with --all: begin the next shard though one has failed")
-	return a.canDryRun(c)
+	return a.canMeasure(a.canDryRun(c))
 }
 
 // check reports a command line that makes no sense.
@@ -164,6 +167,9 @@ func (a *app) promoteLost(cmd *cobra.Command, plan promote.Plan, yes string) err
 	p, err := engine.PromoteLost(ctx, plan)
 	if errors.Is(err, promote.ErrNotLost) || errors.Is(err, promote.ErrTarget) {
 		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	if err == nil || p != nil && p.Record.Open {
+		a.failedOver(loss)
 	}
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ machine, let it follow by GTID, and this command adopts it.`,
 	flags.DurationVar(&limits.Round, "round", limits.Round, "how long the replica stands still at a time while it is compared")
 	flags.BoolVar(&tls, "tls", false, "the replica connects to the primary by TLS")
 	flags.BoolVar(&tlsVerify, "tls-verify", false, "and verifies the primary's certificate")
-	return a.canDryRun(c)
+	return a.canMeasure(a.canDryRun(c))
 }
 
 // replicate makes every check, and then the replica.
@@ -96,10 +96,14 @@ func (a *app) replicate(ctx context.Context, shard bucketmap.ShardName, to bucke
 		}
 		return nil
 	}
+	if err := a.measure(ctx); err != nil {
+		return err
+	}
 	progress := a.newProgress()
 	defer progress.end()
-	engine.Report = func(e replicate.Event) { show(progress, e) }
+	engine.Report = a.measuredReplica(func(e replicate.Event) { show(progress, e) })
 	result, err := engine.Run(ctx)
+	a.proven(result, err)
 	progress.end()
 	if result != nil && a.json() {
 		if failed := a.printJSON(result); err == nil {

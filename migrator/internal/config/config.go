@@ -44,6 +44,8 @@ type Config struct {
 	// MetricsListen is where commands that move buckets serve Prometheus metrics
 	// while they run, host:port; without a host on loopback. Empty: nowhere.
 	MetricsListen string `yaml:"metrics_listen"`
+	// Tracers are the synthetic users of migrator trace.
+	Tracers Tracers `yaml:"tracers"`
 }
 
 // Account is a database account.
@@ -91,7 +93,8 @@ func Default() Config {
 			GateAge: l.GateAge, GateKnock: l.GateKnock, GateWait: l.GateWait,
 			Backoff: l.Backoff, BackoffMax: l.BackoffMax, CatchUp: l.CatchUp, ChunkTime: l.ChunkTime, Parallel: l.CopyParallel,
 			Hold: l.Hold.Until, Ack: l.Hold.Ack, Throttle: defaultThrottle(l.Throttle), TransactionMax: config.Bytes(l.TransactionMax)},
-		Log: Log{Level: "info", Format: "text"},
+		Log:     Log{Level: "info", Format: "text"},
+		Tracers: defaultTracers(),
 	}
 }
 
@@ -103,7 +106,7 @@ func Load(path string) (*Config, error) {
 	}
 	dir := filepath.Dir(path)
 	paths := append(c.Map.paths(), &c.Shards, &c.Weights, &c.Account.PasswordFile, &c.Application.PasswordFile, &c.Replication.PasswordFile)
-	for _, p := range paths {
+	for _, p := range append(paths, c.Tracers.paths()...) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -167,6 +170,7 @@ func (c *Config) Validate() error {
 		p.Address("metrics_listen", c.MetricsListen)
 	}
 	m.Throttle.validate(&p)
+	c.Tracers.validate(&p, m.Hold)
 	c.Promotion.validate(&p, m.Freeze)
 	return p.Err()
 }

@@ -78,6 +78,10 @@ type Metrics struct {
 	throttled map[Reason]prometheus.Gauge
 	waits     map[Reason]prometheus.Counter
 
+	// Promotions and Replicas are those of whole shards.
+	Promotions *Promotions
+	Replicas   *Replicas
+
 	mu struct {
 		sync.Mutex
 		move    bucketmap.MoveID
@@ -113,6 +117,23 @@ func gauges[W ~string](d declarer, name, help, label string, words []W) map[W]pr
 	return all
 }
 
+// closed declares a counter of one label and makes every value of it.
+func closed[W ~string](d declarer, name, help, label string, words []W) map[W]prometheus.Counter {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	d.registry.MustRegister(vec)
+	all := make(map[W]prometheus.Counter, len(words))
+	for _, w := range words {
+		all[w] = vec.WithLabelValues(string(w))
+	}
+	return all
+}
+
+func (d declarer) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	d.registry.MustRegister(h)
+	return h
+}
+
 // New declares the metrics in registry.
 func New(registry prometheus.Registerer) *Metrics {
 	d := declarer{registry}
@@ -134,15 +155,11 @@ func New(registry prometheus.Registerer) *Metrics {
 		stall: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "drover_migrator_write_stall_seconds",
 			Help: "For how long the buckets could not be written when they changed their home.", Buckets: stallBuckets()}),
 		throttled: gauges(d, "drover_migrator_throttled", "1 while copying or purging waits, by reason.", "reason", Reasons()),
-		waits:     map[Reason]prometheus.Counter{},
+		waits: closed(d, "drover_migrator_throttle_waits_total", "Times that copying or purging began to wait, by reason.",
+			"reason", Reasons()),
+		Promotions: newPromotions(d), Replicas: newReplicas(d),
 	}
 	registry.MustRegister(m.stall)
-	waits := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "drover_migrator_throttle_waits_total",
-		Help: "Times that copying or purging began to wait, by reason."}, []string{"reason"})
-	registry.MustRegister(waits)
-	for _, r := range Reasons() {
-		m.waits[r] = waits.WithLabelValues(string(r))
-	}
 	m.mu.rows = map[move.State]int64{}
 	return m
 }

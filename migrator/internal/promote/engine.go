@@ -85,6 +85,8 @@ type Engine struct {
 	// Executed is called with everything that changes something, before it is
 	// done; from the goroutine that runs the promotion. It may be nil.
 	Executed func(Statement)
+	// Observer may be nil.
+	Observer Observer
 }
 
 // Event tells the operator how a promotion is getting on.

@@ -27,15 +27,15 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	defer cancel()
 	if err := r.freeze(budget); err != nil {
 		if database.TimedOut(err) {
-			return r.stepBack(ctx, "an open transaction writes on the shard")
+			return r.stepBack(ctx, setback{SetbackTransaction, "an open transaction writes on the shard"})
 		}
 		return "", err // whether it is frozen, its row says: see settle
 	}
-	why, err := r.drain(budget)
-	if err == nil && why == "" {
-		why, err = r.awaitStaged(budget)
+	back, err := r.drain(budget)
+	if err == nil && back == (setback{}) {
+		back, err = r.awaitStaged(budget)
 	}
-	if err == nil && why == "" {
+	if err == nil && back == (setback{}) {
 		if err = r.commitPoint(budget); err == nil {
 			return Switching, nil
 		}
@@ -44,7 +44,7 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 		if budget.Err() == nil || errors.Is(err, ErrHook) || ctx.Err() != nil || errors.Is(err, database.ErrOutcomeUnknown) {
 			return "", err
 		}
-		why = fmt.Sprintf("not done within %s", r.Limits.Freeze)
+		back = setback{SetbackBudget, fmt.Sprintf("not done within %s", r.Limits.Freeze)}
 	}
 	// Not by the context of the run, which may end now: nobody can write.
 	thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
@@ -52,7 +52,7 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	if err := r.thaw(thawing); err != nil {
 		return "", err // settle tries again
 	}
-	return r.stepBack(ctx, why)
+	return r.stepBack(ctx, back)
 }
 
 // freezeKnocks is how often the freeze queues for the shard's row before the
@@ -70,6 +70,7 @@ func (r *run) freeze(ctx context.Context) (err error) {
 	r.crash("before_freeze", Freezing)
 	queue := r.Limits.FreezeLock * time.Duration(min(queueMax, 1+r.tries))
 	for knock := 1; ; knock++ {
+		r.promotion.FrozenAt = time.Now().UTC() // from here on writers may queue
 		err = r.decide(ctx, r.from, func(tx *sql.Tx) error {
 			return r.change(ctx, r.from, tx, lockBound(queue), changeFreeze(r.token))
 		})
@@ -86,56 +87,58 @@ func (r *run) freeze(ctx context.Context) (err error) {
 }
 
 // drain makes the old primary read-only and waits until the replica has
-// everything. why is not empty when the promotion must step back.
-func (r *run) drain(ctx context.Context) (why string, err error) {
+// everything. back is not zero when the promotion must step back.
+func (r *run) drain(ctx context.Context) (back setback, err error) {
 	r.crash("before_read_only", Freezing)
 	if err := r.makeReadOnly(ctx, r.from); errors.Is(err, database.ErrBusy) {
-		return "a statement that the fence does not know would not end: " + err.Error(), nil
+		return setback{SetbackStatement, "a statement that the fence does not know would not end: " + err.Error()}, nil
 	} else if err != nil {
-		return "", err
+		return back, err
 	}
 	r.crash("after_read_only", Freezing)
 	if readOnly, err := r.from.ReadOnly(ctx); err != nil {
-		return "", err
+		return back, err
 	} else if !readOnly {
-		return "somebody made the old primary writable", nil
+		return setback{SetbackWritable, "somebody made the old primary writable"}, nil
 	}
 	end, err := r.from.BinlogPosition(ctx)
 	if err != nil {
-		return "", err
+		return back, err
 	}
 	deadline, _ := ctx.Deadline()
 	applied, err := r.to.WaitApplied(ctx, end, time.Until(deadline)*9/10) // the rest is for the commit point
 	if err != nil {
-		return "", err
+		return back, err
 	}
 	if !applied {
-		return fmt.Sprintf("the replica has not applied %s in time", end), nil
+		return setback{SetbackReplica, fmt.Sprintf("the replica has not applied %s in time", end)}, nil
 	}
 	r.crash("after_applied", Freezing)
 	row, err := shardRow(ctx, r.to)
 	if err != nil {
-		return "", err
+		return back, err
 	}
 	if row.State != fence.Frozen || row.Token != r.token {
-		return "", fmt.Errorf("%w: %s has applied %s, but its row of the shard is %s with move_id %q",
+		return back, fmt.Errorf("%w: %s has applied %s, but its row of the shard is %s with move_id %q",
 			ErrReplica, r.to.Name(), end, row.State, row.Token)
 	}
 	if again, err := r.from.BinlogPosition(ctx); err != nil {
-		return "", err
+		return back, err
 	} else if !end.Reached(again) {
-		return "somebody writes on the old primary though it is read-only: an account with READ_ONLY ADMIN", nil
+		return setback{SetbackStrayWrite, "somebody writes on the old primary though it is read-only: an account with READ_ONLY ADMIN"}, nil
 	}
 	// After that look: the note of a hook in the journal is a write, too.
 	if err := r.hooks(ctx, BeforeCommit); err != nil {
-		return "", err
+		return back, err
 	}
 	// Again: one that was restarted since the freeze takes writes.
-	if readOnly, err := r.from.ReadOnly(ctx); err != nil || !readOnly {
-		return "the old primary is not read-only any more: it was restarted, or somebody made it writable", err
+	if readOnly, err := r.from.ReadOnly(ctx); err != nil {
+		return back, err
+	} else if !readOnly {
+		return setback{SetbackWritable, "the old primary is not read-only any more: it was restarted, or somebody made it writable"}, nil
 	}
 	r.promotion.Frozen = end.String()
-	return "", nil
+	return back, nil
 }
 
 // commitPoint changes the shard's row from frozen to moved on the old primary,
@@ -191,5 +194,6 @@ func (r *run) thaw(ctx context.Context) error {
 		return fmt.Errorf("make the shard active again on %s: %w", r.from.Name(), err)
 	}
 	r.crash("after_thaw", Freezing)
+	r.stallEnded(StallSteppedBack)
 	return nil
 }

@@ -56,6 +56,9 @@ func (h Hook) text() string { return string(h.At) + ": " + strings.Join(h.Run, "
 // undone then.
 var ErrHook = errors.New("a hook failed")
 
+// errHookKilled is within ErrHook for one whose time was over.
+var errHookKilled = errors.New("killed")
+
 const (
 	// hookOutputMax bounds what is kept of a hook's output: the last 800 bytes,
 	// for a note in the journal has 1,000.
@@ -133,7 +136,7 @@ func (h Hook) call(ctx context.Context, in hookInput) (output string, err error)
 	_ = group() // what it left behind; there is mostly nothing
 	switch {
 	case ctx.Err() != nil:
-		return out.String(), fmt.Errorf("%w: %s: killed, it may take %s at most, and what is left of the freeze: %s", ErrHook, h.text(), h.Timeout, ctx.Err().Error())
+		return out.String(), fmt.Errorf("%w: %s: %w, it may take %s at most, and what is left of the freeze: %s", ErrHook, h.text(), errHookKilled, h.Timeout, ctx.Err().Error())
 	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and its children have been killed
 		return out.String(), nil
 	case err != nil:
@@ -162,11 +165,11 @@ func (r *run) hooks(ctx context.Context, at HookPoint) error {
 		}
 		r.tell("hook", h.text())
 		r.crash("before_"+string(at), r.promotion.State())
-		output, err := h.call(ctx, r.hookInput(at))
+		ended := h.run(ctx, r.hookInput(at))
 		r.crash("after_"+string(at), r.promotion.State())
-		r.remark(ctx, h, output, err)
-		if err != nil {
-			return err
+		r.remark(ctx, ended)
+		if ended.err != nil {
+			return ended.err
 		}
 	}
 	return nil
@@ -182,13 +185,14 @@ func (r *run) hookInput(at HookPoint) hookInput {
 // went well does not fail for want of it.
 const remarkTime = 2 * time.Second
 
-func (r *run) remark(ctx context.Context, h Hook, output string, failure error) {
-	note := "hook " + h.text()
+func (r *run) remark(ctx context.Context, h hookEnded) {
+	r.observeHook(h)
+	note := "hook " + h.hook.text()
 	switch {
-	case failure != nil:
-		note += " failed: " + failure.Error()
-	case output != "":
-		note += ": " + output
+	case h.err != nil:
+		note += " failed: " + h.err.Error()
+	case h.output != "":
+		note += ": " + h.output
 	}
 	r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(), Note: note})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), remarkTime)
@@ -210,16 +214,16 @@ func (r *run) hooksAfter(ctx context.Context, at HookPoint) {
 			continue
 		}
 		r.tell("hook", h.text())
-		output, err := h.call(ctx, r.hookInput(at))
-		r.remark(ctx, h, output, err)
+		r.remark(ctx, h.run(ctx, r.hookInput(at)))
 	}
 }
 
-// hookEnded is what a hook that ran beside the promotion came to.
+// hookEnded is what a hook came to.
 type hookEnded struct {
 	hook   Hook
 	output string
 	err    error
+	took   time.Duration
 }
 
 // beginHooks runs the hooks of a point beside what follows. The returned
@@ -236,15 +240,13 @@ func (r *run) beginHooks(ctx context.Context, at HookPoint) (end func()) {
 	var running sync.WaitGroup
 	running.Go(func() {
 		for _, h := range chosen {
-			output, err := h.call(ctx, in)
-			ended <- hookEnded{h, output, err}
+			ended <- h.run(ctx, in)
 		}
 	})
 	return func() {
 		running.Wait()
 		for range chosen {
-			e := <-ended
-			r.remark(ctx, e.hook, e.output, e.err)
+			r.remark(ctx, <-ended)
 		}
 	}
 }

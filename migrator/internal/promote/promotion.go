@@ -3,6 +3,7 @@ package promote
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/database"
@@ -27,6 +28,9 @@ type Detail struct {
 	// Frozen is the position that the replica had applied before the commit
 	// point: every write that was ever acknowledged to a user.
 	Frozen string `json:"frozen,omitempty"`
+	// FrozenAt is when the freeze that is in force began, by the clock of the
+	// migrator; zero when there is none.
+	FrozenAt time.Time `json:"frozen_at,omitzero"`
 	// Link is how the replica was connected, so that the old primary connects
 	// the same way.
 	Link database.Link `json:"link"`

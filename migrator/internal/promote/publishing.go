@@ -31,6 +31,7 @@ func (r *run) publishing(ctx context.Context) (State, error) {
 	if err != nil {
 		return "", err
 	}
+	r.stallEnded(StallSwitched)
 	return Reversing, nil
 }
 
@@ -71,20 +72,20 @@ func (r *run) stage(ctx context.Context) {
 
 // awaitStaged waits until the new home is staged. What keeps it from being
 // published must be known before the commit point: past it nobody finds the new
-// primary. why is not empty when the promotion must step back.
-func (r *run) awaitStaged(ctx context.Context) (why string, err error) {
+// primary. back is not zero when the promotion must step back.
+func (r *run) awaitStaged(ctx context.Context) (back setback, err error) {
 	if r.staged == nil { // who was resumed in this state has not held
 		r.stage(ctx)
 	}
 	select {
 	case <-r.staged.done:
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return back, ctx.Err()
 	}
 	if errors.Is(r.staged.err, bucketmap.ErrConflict) {
-		return "others publish all the time: " + r.staged.err.Error(), nil
+		return setback{SetbackMap, "others publish all the time: " + r.staged.err.Error()}, nil
 	}
-	return "", r.staged.err
+	return back, r.staged.err
 }
 
 // unstage waits until nothing is being staged, and clears away what was not

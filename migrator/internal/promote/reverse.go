@@ -136,7 +136,9 @@ func (r *run) checkErrant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if errant := old.Errant(now); len(errant) != 0 {
+	errant := old.Errant(now)
+	r.compared(errant, now)
+	if len(errant) != 0 {
 		return fmt.Errorf("%w: %s has %v, which the new primary does not have; migrator doctor says how to save them and make it a replica anew",
 			ErrErrant, r.from.Name(), errant)
 	}

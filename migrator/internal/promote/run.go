@@ -159,7 +159,7 @@ func (r *run) afterFailure(ctx context.Context, failure error) (State, error) {
 			return Switching, nil // the commit point was passed after all
 		}
 		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) && !errors.Is(failure, ErrHook) {
-			return r.stepBack(ctx, failure.Error())
+			return r.stepBack(ctx, setback{SetbackConnection, failure.Error()})
 		}
 		if r.promotion.State() != CatchingUp { // there the place is said below, after an abort perhaps
 			failure = err

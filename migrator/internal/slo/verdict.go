@@ -18,6 +18,9 @@ const (
 	Unknown Level = "unknown"
 )
 
+// Levels lists them.
+func Levels() []Level { return []Level{Healthy, Unhealthy, Burning, Unknown} }
+
 // Verdict is what one look at the objectives gave.
 type Verdict struct {
 	Level Level `json:"level"`
@@ -40,5 +43,28 @@ type Figure struct {
 	// Burn is Ratio by the share that may be bad: 1 spends the budget exactly.
 	Burn  float64 `json:"burn"`
 	Level Level   `json:"level"`
-	Why   string  `json:"why,omitempty"` // of Unknown
+	Why   string  `json:"why,omitempty"` // of Unknown, and of a comparison
+
+	// Limit is the burn rate that this window is held against, and Severity what
+	// it means when this window and the other of its pair are above it.
+	Limit    float64  `json:"limit"`
+	Severity Severity `json:"severity"`
+	// Seen is how much of the window the data reach back: less of a long window
+	// when the source is younger. 0 is not told.
+	Seen time.Duration `json:"seen,omitempty"`
+	// LeftOut says that the figure has no say in the verdict: nobody is expected
+	// in its group, or it is a baseline of too few events.
+	LeftOut bool `json:"left_out,omitempty"`
 }
+
+// Severity is what a figure is for.
+type Severity string
+
+const (
+	// Page is of windows whose burn rate would page somebody.
+	Page Severity = "page"
+	// Ticket is of windows whose burn rate would make a ticket.
+	Ticket Severity = "ticket"
+	// Compare is of those who were moved against those who stayed.
+	Compare Severity = "compare"
+)

@@ -60,6 +60,8 @@ type Config struct {
 	// ExposeHeaders shows clients the Drover-* and Via headers.
 	ExposeHeaders bool      `yaml:"expose_headers" bounds:"true|false"`
 	Passport      Passport  `yaml:"passport"`
+	Mirror        Mirror    `yaml:"mirror"`
+	Cohort        Cohort    `yaml:"cohort"`
 	AccessLog     AccessLog `yaml:"access_log"`
 	Trace         Trace     `yaml:"trace"`
 	Drain         Drain     `yaml:"drain"`
@@ -67,8 +69,8 @@ type Config struct {
 	Log           Log       `yaml:"log"`
 }
 
-// Admin is the admin server: metrics, health, readiness, /map, /map/ack, /holds
-// and /passports. Where it is not on loopback, a token or a client_ca is wanted.
+// Admin is the admin server: metrics, health, readiness, /map, /map/ack, /holds,
+// /passports and /mirror. Where it is not on loopback, a token or a client_ca is wanted.
 type Admin struct {
 	// Listen is where it listens. A port of 0 is a free one.
 	Listen string `yaml:"listen" bounds:"host:port"`
@@ -127,7 +129,9 @@ func Default() Config {
 		},
 		ReplayBuffer:   64 * config.KiB, // × 10,000 connections = 640 MiB at worst
 		RerouteWaitMax: 2 * time.Second,
+		Mirror:         defaultMirror(),
 		Passport:       Passport{Slow: time.Second, Recent: 256},
+		Cohort:         Cohort{Window: time.Hour},
 		AccessLog:      AccessLog{Path: AccessStdout, Format: AccessPassport},
 		Trace:          Trace{Sample: 0.01, Service: "drover-proxy"},
 		Drain:          Drain{Delay: time.Second, Idle: time.Second, Timeout: 30 * time.Second},

@@ -36,6 +36,7 @@ via: a proxy
 backlog: 0
 trust_mtls: true
 restart: {ready_timeout: 0s}
+mirror: {share: 0.5, users: listed, methods: [GET, POST, GET], datacenters: [a, moon], timeout: 0s, queue: 0, noise: maybe, ignore: {headers: ["a b"], json: ["items"], text: ["("]}}
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -57,6 +58,8 @@ restart: {ready_timeout: 0s}
 		"identity[2].jwt", "identity[2].jwt.cookie", "identity[2].jwt.algorithms[0]", "identity[3].path", "identity[4]",
 		"upstream.eject_max", "upstream.retry_ratio", "timeouts.linger", "limits.request_line",
 		"trace.otlp_endpoint", "trace.sample", "forwarded", "via", "backlog", "trust_mtls", "restart.ready_timeout",
+		"mirror.user_ids", "mirror.methods[1]", "mirror.methods[2]", "mirror.methods", "mirror.datacenters[1]", "mirror.timeout", "mirror.queue",
+		"mirror.noise", "mirror.ignore.headers[0]", "mirror.ignore.json[0]", "mirror.ignore.text[0]",
 	} {
 		if !slices.Contains(got, key) {
 			t.Errorf("no problem with %s in %v", key, err)

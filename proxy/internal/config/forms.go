@@ -74,6 +74,12 @@ func formNamed(name string) (form, bool) {
 		return form{text: "a path that begins with /", ok: func(s string) bool {
 			return shortWord(s, textMax) && s[0] == '/' && !strings.Contains(s, "#")
 		}}, true
+	case "user":
+		return form{text: "a user id of 1 to 256 bytes", ok: func(s string) bool { return s != "" && len(s) <= bucketmap.UserIDMax }}, true
+	case "json path":
+		return form{text: "a JSON path such as $.items[*].id or $..at", ok: jsonPath}, true
+	case "expression":
+		return form{text: "a regular expression (RE2) of 1 to 4096 bytes", ok: expression}, true
 	case "pattern":
 		return form{text: "a path of 1 to 32 segments, of which exactly one is {id} and each other has at most one *", ok: pattern}, true
 	default:

@@ -101,3 +101,15 @@ func TestATokenIsInAHeaderUnlessACookieIsGiven(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCohortsWindowIsNothingOrAMinuteToADay(t *testing.T) {
+	for _, text := range []string{"0s", "1m", "90s", "1h", "24h"} {
+		mustLoad(t, "cohort: {window: "+text+"}")
+	}
+	for _, text := range []string{"1ns", "59s", "24h1s", "-1m", "-1ns"} {
+		_, err := loadText(t, "cohort: {window: "+text+"}")
+		if keys := problemKeys(t, err); !slices.Equal(keys, []string{"cohort.window"}) {
+			t.Errorf("%s: got %v, want one problem", text, err)
+		}
+	}
+}

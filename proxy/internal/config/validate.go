@@ -24,5 +24,7 @@ func (c *Config) Validate() error {
 		c.datacenterProblems(&p, name)
 	}
 	c.limitProblems(&p)
+	c.mirrorProblems(&p)
+	c.cohortProblems(&p)
 	return p.Err()
 }

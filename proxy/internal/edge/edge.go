@@ -12,21 +12,25 @@ import (
 	"drover/proxy/internal/hold"
 	"drover/proxy/internal/identity"
 	"drover/proxy/internal/metrics"
+	"drover/proxy/internal/mirror"
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/routing"
+	"drover/proxy/internal/routing/cohort"
 	"drover/proxy/internal/socket"
 	"drover/proxy/internal/trace"
 	"drover/proxy/internal/upstream"
 )
 
-// Options are what an Edge works with. All but Tracer are wanted.
+// Options are what an Edge works with. All but Tracer, Cohorts and Mirror are wanted.
 type Options struct {
 	Finder  *identity.Finder
 	Table   *routing.Table
 	Holds   *hold.Manager
 	Fleet   *upstream.Fleet
 	Office  *passport.Office
-	Tracer  *trace.Tracer // nil: traces pass through untouched
+	Tracer  *trace.Tracer  // nil: traces pass through untouched
+	Cohorts *cohort.Set    // nil: requests are of none
+	Mirror  *mirror.Mirror // nil: nothing is mirrored
 	Metrics *metrics.Metrics
 	Buffers *socket.Buffers
 	Log     *zap.Logger
@@ -98,5 +102,6 @@ func (e *Edge) panicked(r *request, bug any) {
 		r.answer.Close()
 		r.answer = nil
 	}
+	r.endMirror()
 	r.refuse(refusal{status: 500, end: passport.EndPanicked, what: "internal error", remedy: "see the proxy's log", close: true})
 }

@@ -68,6 +68,10 @@ func (r *request) passes(i int, kind http1.Kind, absolute bool, before *forwarde
 		if owns, exact := r.edge.options.Finder.Owns(f.Name); owns {
 			return exact && r.peer.trusted // whatever Connection says
 		}
+		if isMirrorName(f.Name) {
+			r.isMirror = r.peer.trusted
+			return r.isMirror
+		}
 		if r.traced && r.span.Fresh() && http1.EqualFold(f.Name, "tracestate") {
 			return false // it belongs to a trace that does not go on
 		}

@@ -7,6 +7,7 @@ import (
 	"drover/bucketmap"
 	"drover/proxy/internal/http1"
 	"drover/proxy/internal/identity"
+	"drover/proxy/internal/mirror"
 	"drover/proxy/internal/passport"
 	"drover/proxy/internal/routing"
 	"drover/proxy/internal/trace"
@@ -54,7 +55,9 @@ type request struct {
 	unsent   bool // let go by its hold, and its head is not written yet
 	unheld   bool // waited as long as it may: holds are not for it any more
 	answer   *upstream.Answer
-	replied  bool // something of an answer has gone to the client
+	replied  bool           // something of an answer has gone to the client
+	mirrored *mirror.Sample // nil: not
+	isMirror bool           // another edge has mirrored it, and a trusted peer says so
 
 	// By reroute.
 	misdirected time.Time // when it was first answered 421
@@ -81,7 +84,7 @@ func (r *request) begin(head *http1.Request) {
 	r.bodyEnd = r.begun.Add(min(e.options.Timeouts.Body, e.options.Timeouts.Total))
 	r.userErr, r.snapshot, r.answer = nil, nil, nil
 	r.decision = bucketmap.Decision{}
-	r.inside, r.unheld, r.replied, r.lastTry = false, false, false, false
+	r.inside, r.unheld, r.replied, r.lastTry, r.isMirror = false, false, false, false, false
 	r.entered, r.misdirected, r.rerouteEnd, r.sameMap = time.Time{}, time.Time{}, time.Time{}, 0
 	r.body.Init(r.client, head.Length, e.options.Limits.Body, e.options.ReplayBuffer)
 	p := &r.passport

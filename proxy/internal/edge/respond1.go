@@ -173,6 +173,9 @@ func (c *conn) relay(out []byte, how framing) error {
 			return err
 		}
 		r.passport.BytesOut += int64(len(data))
+		if r.mirrored != nil {
+			r.mirrored.Body(data)
+		}
 		if out, err = c.piece(out, data, how); err != nil {
 			return err
 		}

@@ -54,6 +54,9 @@ func (r *request) route() {
 			return
 		}
 		r.served()
+		if m := e.options.Mirror; m != nil {
+			r.beginMirror(m)
+		}
 		r.respond()
 		return
 	}
@@ -67,6 +70,7 @@ func (r *request) respond() {
 		r.passport.End = passport.EndAnswered
 	}
 	r.client.respond()
+	r.endMirror()
 	r.answer.Close()
 	r.answer = nil
 }
@@ -84,6 +88,7 @@ func (r *request) decide() {
 	p := &r.passport
 	p.Bucket, p.HasBucket = r.decision.Bucket, r.decision.HasBucket
 	p.Datacenter, p.Reason, p.MapVersion = r.decision.Datacenter, r.decision.Reason.String(), r.snapshot.Version()
+	p.Cohort = r.edge.options.Cohorts.Of(r.snapshot, r.decision, r.found.User, p.Begun())
 }
 
 // reason returns why a request is sent to a datacenter.

@@ -244,6 +244,9 @@ func (x *stream) respond() {
 			continue
 		}
 		if err == nil {
+			if r.mirrored != nil {
+				r.mirrored.Body(data)
+			}
 			err = x.write(data)
 			r.passport.BytesOut += int64(len(data))
 		}

@@ -10,6 +10,18 @@
 // one request costs some thirty additions and no lock, no map and no memory.
 // What is counted seldom is a plain Prometheus metric.
 //
+// A request whose user was found, by the whitelist or by a bucket with a home, is
+// counted in its user's cohort besides, moved or stayed. The cohort is that of
+// the last decision, the datacenter the last one that it was sent to:
+//
+//	held, re-routed after 421    by the map that let it go on; the waits are in its time
+//	failover                     under the datacenter that took it
+//	tunnel (101)                 class 1xx, when it ends, by its decision; time to its beginning
+//	client gone before the head  class none, time until then
+//	client gone after it         the head's class, time until then
+//	broken off by application    class 5xx
+//	refused by the edge          the class of its answer, once it is decided
+//
 //	metrics.go    the declarations
 //	words.go      the closed sets
 //	recorder.go   what is counted of every request

@@ -24,6 +24,8 @@ type Metrics struct {
 	WhitelistUsers   prometheus.Gauge
 	WhitelistLoaded  prometheus.Gauge
 	WhitelistRefused prometheus.Counter
+	CohortWindow     prometheus.Gauge
+	CohortKnown      prometheus.Gauge
 	AckErrors        prometheus.Counter
 	UpstreamErrors   *prometheus.CounterVec // datacenter, kind
 	Retries          *prometheus.CounterVec // datacenter
@@ -44,6 +46,7 @@ type Metrics struct {
 	refused           map[Refusal]prometheus.Counter
 	mapRefused        map[bucketmap.Rule]prometheus.Counter
 	tokens            map[TokenOutcome]prometheus.Counter
+	mirrored          map[MirrorOutcome]prometheus.Counter
 	queues            map[queueKey]prometheus.Counter
 	queueSeconds      map[bucketmap.Datacenter]prometheus.Observer
 }
@@ -116,19 +119,23 @@ func New(registry prometheus.Registerer, datacenters []bucketmap.Datacenter) *Me
 		WhitelistUsers:   d.gauge("drover_proxy_whitelist_users", "Users of the whitelist file in force; those of the map are not counted."),
 		WhitelistLoaded:  d.gauge("drover_proxy_whitelist_last_change_timestamp_seconds", "When the whitelist file was last read and right; 0 is never."),
 		WhitelistRefused: d.counter("drover_proxy_whitelist_refused_total", "Whitelist files refused; the users of before stay."),
-		AckErrors:        d.counter("drover_proxy_ack_errors_total", "Acknowledgements that the store did not take; each is tried again."),
-		UpstreamErrors:   d.counters("drover_proxy_upstream_errors_total", "Failed tries, by kind.", "datacenter", "kind"),
-		Retries:          d.counters("drover_proxy_retries_total", "Second tries within a datacenter.", "datacenter"),
-		Failovers:        d.counters("drover_proxy_failovers_total", "Requests sent elsewhere because their datacenter could not be reached.", "from", "to"),
-		UpstreamHealthy:  d.gauges("drover_proxy_upstream_healthy", "1 when the upstream takes requests, 0 when it is ejected.", "datacenter", "upstream"),
-		UpstreamConns:    d.gauges("drover_proxy_upstream_connections", "Connections to upstreams, idle ones included.", "datacenter"),
-		Panics:           d.counter("drover_proxy_panics_total", "Requests that met a bug of the edge."),
-		ClientConns:      d.gauge("drover_proxy_client_connections", "Connections of clients."),
-		Draining:         d.gauge("drover_proxy_draining", "1 once the edge is being stopped."),
-		Ejections:        d.counters("drover_proxy_ejections_total", "How often an upstream was taken out of its datacenter's choice.", "datacenter", "upstream"),
-		Tunnels:          d.gauge("drover_proxy_tunnels", "Connections that a protocol upgrade has made tunnels, now."),
-		LogDrops:         d.counter("drover_proxy_log_drops_total", "Lines of the access log that were not written: the buffer was full or the write failed."),
-		SpanDrops:        d.counter("drover_proxy_span_drops_total", "Spans that were not exported: the queue was full or the collector did not take them."),
+		CohortWindow:     d.gauge("drover_proxy_cohort_window_seconds", "For how long a user counts as just moved; 0: cohorts are not counted."),
+		CohortKnown: d.gauge("drover_proxy_cohort_known_since_timestamp_seconds",
+			"Since when this proxy knows of every user who was moved; 0: cohorts are not counted, or there is no map. "+
+				"Until it is drover_proxy_cohort_window_seconds ago, users who were just moved may be counted as stayed."),
+		AckErrors:       d.counter("drover_proxy_ack_errors_total", "Acknowledgements that the store did not take; each is tried again."),
+		UpstreamErrors:  d.counters("drover_proxy_upstream_errors_total", "Failed tries, by kind.", "datacenter", "kind"),
+		Retries:         d.counters("drover_proxy_retries_total", "Second tries within a datacenter.", "datacenter"),
+		Failovers:       d.counters("drover_proxy_failovers_total", "Requests sent elsewhere because their datacenter could not be reached.", "from", "to"),
+		UpstreamHealthy: d.gauges("drover_proxy_upstream_healthy", "1 when the upstream takes requests, 0 when it is ejected.", "datacenter", "upstream"),
+		UpstreamConns:   d.gauges("drover_proxy_upstream_connections", "Connections to upstreams, idle ones included.", "datacenter"),
+		Panics:          d.counter("drover_proxy_panics_total", "Requests that met a bug of the edge."),
+		ClientConns:     d.gauge("drover_proxy_client_connections", "Connections of clients."),
+		Draining:        d.gauge("drover_proxy_draining", "1 once the edge is being stopped."),
+		Ejections:       d.counters("drover_proxy_ejections_total", "How often an upstream was taken out of its datacenter's choice.", "datacenter", "upstream"),
+		Tunnels:         d.gauge("drover_proxy_tunnels", "Connections that a protocol upgrade has made tunnels, now."),
+		LogDrops:        d.counter("drover_proxy_log_drops_total", "Lines of the access log that were not written: the buffer was full or the write failed."),
+		SpanDrops:       d.counter("drover_proxy_span_drops_total", "Spans that were not exported: the queue was full or the collector did not take them."),
 
 		requests: newRecorder(datacenters),
 		reroutes: closed(d, "drover_proxy_reroutes_total",
@@ -138,7 +145,9 @@ func New(registry prometheus.Registerer, datacenters []bucketmap.Datacenter) *Me
 			"Connections of clients closed with no request served, by why.", "why", refusals()),
 		mapRefused: closed(d, "drover_proxy_map_refused_total", "Maps refused, by the rule that they break.", "rule", bucketmap.Rules()),
 		tokens:     closed(d, "drover_proxy_identity_tokens_total", "Identity tokens, by what became of them.", "outcome", tokenOutcomes()),
-		queues:     map[queueKey]prometheus.Counter{}, queueSeconds: map[bucketmap.Datacenter]prometheus.Observer{},
+		mirrored: closed(d, "drover_proxy_mirror_total",
+			"Requests that were to be mirrored to another datacenter, by what became of them.", "outcome", mirrorOutcomes()),
+		queues: map[queueKey]prometheus.Counter{}, queueSeconds: map[bucketmap.Datacenter]prometheus.Observer{},
 	}
 	registry.MustRegister(m.requests)
 	queues := d.counters("drover_proxy_upstream_queue_total",
@@ -178,6 +187,9 @@ func (m *Metrics) MapRefused(rule bucketmap.Rule) {
 
 // Token counts an identity token.
 func (m *Metrics) Token(o TokenOutcome) { m.tokens[o].Inc() }
+
+// Mirrored counts a request that was to be mirrored.
+func (m *Metrics) Mirrored(o MirrorOutcome) { m.mirrored[o].Inc() }
 
 // Queued counts a request that waited for a connection to one of the
 // datacenter's upstreams, or found no place to. A datacenter that was not

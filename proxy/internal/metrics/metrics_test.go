@@ -233,6 +233,54 @@ func TestWhatIsCountedSeldomIsCountedByItsWord(t *testing.T) {
 	want(t, all, "drover_proxy_upstream_queue_seconds{datacenter=cloud}", 3)
 }
 
+func TestARequestIsCountedInItsUsersCohortAndInNoOther(t *testing.T) {
+	o, _, registry := rig(t)
+	ms := time.Millisecond
+	of := func(c passport.Cohort, status int, end string) func(*passport.Passport) {
+		return func(p *passport.Passport) { p.Cohort, p.Status, p.End = c, status, end }
+	}
+	request(o, of(passport.CohortMoved, 200, passport.EndAnswered), passport.Done, 30*ms)
+	request(o, of(passport.CohortMoved, 503, passport.EndFailed), passport.Done, ms)
+	request(o, of(passport.CohortMoved, 200, passport.EndTruncated), passport.Done, ms)
+	request(o, of(passport.CohortMoved, 0, passport.EndClientGone), passport.Done, 2*ms)
+	request(o, of(passport.CohortStayed, 200, passport.EndClientGone), passport.Done, ms)
+	request(o, of(passport.CohortNone, 200, passport.EndAnswered), passport.Done, ms)
+	request(o, func(p *passport.Passport) { // a tunnel
+		of(passport.CohortStayed, 101, passport.EndAnswered)(p)
+		p.HeadSent()
+	}, passport.Done, time.Hour)
+	all := gathered(t, registry)
+	for name, value := range map[string]float64{
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=cloud}":   1,
+		"drover_proxy_cohort_responses_total{class=5xx,cohort=moved,datacenter=cloud}":   2,
+		"drover_proxy_cohort_responses_total{class=none,cohort=moved,datacenter=cloud}":  1,
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=stayed,datacenter=cloud}":  1,
+		"drover_proxy_cohort_responses_total{class=1xx,cohort=stayed,datacenter=cloud}":  1,
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=legacy}":  0,
+		"drover_proxy_cohort_responses_total{class=4xx,cohort=stayed,datacenter=legacy}": 0,
+		"drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}":             4,
+		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=cloud}":            2,
+		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=legacy}":           0,
+		"drover_proxy_responses_total{class=2xx,datacenter=cloud}":                       4,
+		"drover_proxy_request_seconds{datacenter=cloud}":                                 7,
+		"drover_proxy_cohort_window_seconds{}":                                           0,
+		"drover_proxy_cohort_known_since_timestamp_seconds{}":                            0,
+	} {
+		want(t, all, name, value)
+	}
+	if h := all["drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}"].GetHistogram(); count(h, .025) != 3 || count(h, .05) != 4 {
+		t.Errorf("moved: %v", h)
+	}
+	if h := all["drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=cloud}"].GetHistogram(); count(h, 1) != 2 {
+		t.Errorf("a tunnel's time is that to its beginning: %v", h)
+	}
+	for name := range all {
+		if strings.HasPrefix(name, "drover_proxy_cohort_") && strings.Contains(name, "datacenter=none") {
+			t.Errorf("%s: nobody is sent there", name)
+		}
+	}
+}
+
 func TestTheClosedSetsAreAsLongAsTheirCounters(t *testing.T) {
 	if n := len(reasons()); n != reasonCount {
 		t.Errorf("%d reasons, counters for %d: change reasonCount", n, reasonCount)
@@ -242,6 +290,9 @@ func TestTheClosedSetsAreAsLongAsTheirCounters(t *testing.T) {
 	}
 	if n := len(passport.States()); n != passport.StateCount-1 {
 		t.Errorf("%d states that take time, counters for %d", n, passport.StateCount-1)
+	}
+	if n := len(passport.Cohorts()); n != cohortCount || passport.Cohorts()[0] != passport.CohortStayed || classes[class5xx] != "5xx" {
+		t.Errorf("%d cohorts, counters for %d, from the first", n, cohortCount)
 	}
 	for _, b := range []bounds{requestBounds, stageBounds, ownBounds} {
 		if len(b) >= cellsMax || !slices.IsSorted(b) {

@@ -25,6 +25,7 @@ func onePassport(o *passport.Office, p *passport.Passport, path []byte) {
 	}
 	p.Stamp(passport.Done)
 	p.Datacenter, p.Reason, p.Status, p.End = "cloud", "bucket", 200, passport.EndAnswered
+	p.Cohort = passport.CohortStayed
 	o.End(p)
 }
 
@@ -78,6 +79,17 @@ func BenchmarkPassportPooled(b *testing.B) {
 func BenchmarkClock(b *testing.B) {
 	for b.Loop() {
 		passport.Now()
+	}
+}
+
+// BenchmarkScrape is one look at all metrics of two datacenters.
+func BenchmarkScrape(b *testing.B) {
+	_, _, registry := rig(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,7 +12,7 @@ import (
 	"drover/proxy/internal/passport"
 )
 
-// shardsMax bounds the shards: × 2 KB × (datacenters + 1).
+// shardsMax bounds the shards: × 3 KB × (datacenters + 1).
 const shardsMax = 16
 
 // The sizes of the closed sets; a test compares them.
@@ -19,6 +20,12 @@ const (
 	reasonCount = 7
 	endCount    = 9
 	classCount  = 6
+	cohortCount = 2
+)
+
+const (
+	class5xx       = 5   // its place among classes
+	statusSwitched = 101 // a tunnel's
 )
 
 var classes = [classCount]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
@@ -39,8 +46,15 @@ type datacenterCounts struct {
 	responses [classCount]atomic.Uint64
 	total     cells
 	stages    [passport.StateCount - 1]cells // all but Done
+	cohorts   [cohortCount]cohortCounts
 
 	_ [64]byte
+}
+
+// cohortCounts are those of the requests of just moved users, or of the others.
+type cohortCounts struct {
+	responses [classCount]atomic.Uint64
+	total     cells
 }
 
 // recorder is what is counted of every request.
@@ -49,18 +63,19 @@ type recorder struct {
 	reasons     []string               // the last is Unrouted
 	ends        []string
 	states      []passport.State
+	cohorts     []passport.Cohort
 	shards      []shard // a power of two of them
 	descs       descs
 }
 
 type descs struct {
-	requests, responses, ends, total, stages, own, aborts, overflow *prometheus.Desc
+	requests, responses, ends, total, stages, own, aborts, overflow, cohortResponses, cohortTotal *prometheus.Desc
 }
 
 func newRecorder(datacenters []bucketmap.Datacenter) *recorder {
 	r := &recorder{
 		datacenters: append(slices.Clone(datacenters), Unrouted),
-		reasons:     reasons(), ends: passport.Ends(), states: passport.States(), descs: newDescs(),
+		reasons:     reasons(), ends: passport.Ends(), states: passport.States(), cohorts: passport.Cohorts(), descs: newDescs(),
 	}
 	n := 1
 	for n < min(runtime.GOMAXPROCS(0), shardsMax) {
@@ -86,6 +101,12 @@ func newDescs() descs {
 		own:       desc("drover_proxy_own_seconds", "Time that the edge itself took of a request: without waiting for its client, a hold or an upstream."),
 		aborts:    desc("drover_proxy_client_aborts_total", "Requests that their client broke off."),
 		overflow:  desc("drover_proxy_passport_overflow_total", "Stamps that were more than a passport holds; their time went to another state."),
+		cohortResponses: desc("drover_proxy_cohort_responses_total",
+			"Answers to clients whose user was just moved, or stayed, by class (5xx: those too that the application broke off; none: the client got no answer).",
+			"datacenter", "cohort", "class"),
+		cohortTotal: desc("drover_proxy_cohort_request_seconds",
+			"Time of the requests of users who were just moved, or stayed: as drover_proxy_request_seconds, but for a tunnel to its beginning.",
+			"datacenter", "cohort"),
 	}
 }
 
@@ -123,6 +144,9 @@ func (r *recorder) request(p *passport.Passport) {
 	}
 	t := p.Times()
 	d.total.observe(requestBounds, t.Total)
+	if p.Cohort != passport.CohortNone {
+		d.cohort(p, class, t.Total)
+	}
 	s.own.observe(ownBounds, t.Own)
 	for i := range d.stages {
 		if in := t.In[i]; in >= 0 {
@@ -131,10 +155,25 @@ func (r *recorder) request(p *passport.Passport) {
 	}
 }
 
+// cohort counts a request of a user. An answer that the application broke off is
+// none, whatever its head said, and how long a tunnel lasts is its users' affair.
+func (d *datacenterCounts) cohort(p *passport.Passport, class int, total time.Duration) {
+	c := &d.cohorts[p.Cohort-passport.CohortStayed]
+	switch {
+	case p.End == passport.EndTruncated:
+		class = class5xx
+	case p.Status == statusSwitched:
+		total = p.ToHead()
+	}
+	c.responses[class].Add(1)
+	c.total.observe(requestBounds, total)
+}
+
 // Describe is prometheus.Collector's.
 func (r *recorder) Describe(out chan<- *prometheus.Desc) {
 	d := &r.descs
-	for _, desc := range []*prometheus.Desc{d.requests, d.responses, d.ends, d.total, d.stages, d.own, d.aborts, d.overflow} {
+	for _, desc := range []*prometheus.Desc{d.requests, d.responses, d.ends, d.total, d.stages, d.own, d.aborts, d.overflow,
+		d.cohortResponses, d.cohortTotal} {
 		out <- desc
 	}
 }
@@ -164,6 +203,17 @@ func (r *recorder) Collect(out chan<- prometheus.Metric) {
 		for _, state := range r.states {
 			of := func(s *shard) *cells { return &s.datacenters[dc].stages[state] }
 			out <- constHistogram(d.stages, stageBounds, r.cells(of), state.String(), label)
+		}
+		if name == Unrouted {
+			continue // every cohort's request was decided
+		}
+		for i, cohort := range r.cohorts {
+			for j, class := range classes {
+				of := func(s *shard) *atomic.Uint64 { return &s.datacenters[dc].cohorts[i].responses[j] }
+				counter(d.cohortResponses, of, label, cohort.String(), class)
+			}
+			of := func(s *shard) *cells { return &s.datacenters[dc].cohorts[i].total }
+			out <- constHistogram(d.cohortTotal, requestBounds, r.cells(of), label, cohort.String())
 		}
 	}
 }

@@ -94,3 +94,20 @@ func reasons() []string {
 	}
 	return append(words, ReasonFailover, Unrouted)
 }
+
+// MirrorOutcome is what became of a request that was to be mirrored.
+type MirrorOutcome string
+
+// The outcomes of mirrored requests.
+const (
+	MirrorSame      MirrorOutcome = "same"      // nothing that is compared differed
+	MirrorDifferent MirrorOutcome = "different" // something did
+	MirrorNoise     MirrorOutcome = "noise"     // what differed differs within one datacenter too
+	MirrorDropped   MirrorOutcome = "dropped"   // not compared: no room, too long, broken off, moving
+	MirrorFailed    MirrorOutcome = "failed"    // no answer to compare with
+	MirrorTimeout   MirrorOutcome = "timeout"   // none in time
+)
+
+func mirrorOutcomes() []MirrorOutcome {
+	return []MirrorOutcome{MirrorSame, MirrorDifferent, MirrorNoise, MirrorDropped, MirrorFailed, MirrorTimeout}
+}

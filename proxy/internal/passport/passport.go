@@ -58,6 +58,7 @@ type Facts struct {
 
 	Bucket     bucketmap.BucketID
 	HasBucket  bool
+	Cohort     Cohort               // of the user, at the last decision
 	Datacenter bucketmap.Datacenter // the last one it was sent to, or decided for
 	Reason     string               // of the decision, or failover
 	MapVersion bucketmap.Version
@@ -125,6 +126,15 @@ func (p *Passport) HeadSent() {
 	if p.headSent == 0 {
 		p.headSent = Now().Sub(p.begun)
 	}
+}
+
+// ToHead returns the time from the first stamp until HeadSent, and to the last
+// stamp when HeadSent was not called.
+func (p *Passport) ToHead() time.Duration {
+	if p.headSent != 0 {
+		return p.headSent
+	}
+	return p.Elapsed()
 }
 
 // Parked says that for this long, in a state that counts as the edge's own

@@ -69,6 +69,7 @@ func (t *Table) readCache() (*bucketmap.Snapshot, error) {
 // save writes each good map to the cache, the newest only, and the last one
 // even when ctx has ended meanwhile.
 func (t *Table) save(ctx context.Context) error {
+	t.saveUnkept()
 	for {
 		s, err := t.saves.take(ctx)
 		if err != nil {
@@ -92,6 +93,7 @@ func (t *Table) saveOne(s *bucketmap.Snapshot) {
 	if t.options.Cache == "" {
 		return
 	}
+	t.saveCohorts()
 	data := binary.Append(nil, s, nil)
 	err := fmt.Errorf("%d bytes are more than the %d that are read again", len(data), cacheBytesMax)
 	if len(data) <= cacheBytesMax {

@@ -29,6 +29,10 @@
 // not signed, whatever the store's maps are: who may write to this machine's
 // disk may as well replace its configuration.
 //
+// Options.Cohorts is told of every map before it comes into force, and is kept
+// beside the last good map, written before it: see package cohort and
+// docs/cohorts.md.
+//
 // SetUsers adds whitelisted users that this machine has from elsewhere (package
 // whitelist) to every map.
 //

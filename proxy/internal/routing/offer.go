@@ -14,14 +14,16 @@ import (
 )
 
 // take waits for the turn to change what is in force.
-func (t *Table) take(ctx context.Context) error {
+func (t *Table) take(ctx context.Context) error { return takeTurn(ctx, t.turn) }
+
+func takeTurn(ctx context.Context, turn chan struct{}) error {
 	select {
-	case t.turn <- struct{}{}:
+	case turn <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case t.turn <- struct{}{}:
+	case turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("another map is coming into force: %w", ctx.Err())
@@ -57,6 +59,7 @@ func (t *Table) Offer(ctx context.Context, next *bucketmap.Snapshot) error {
 	t.reportSwap(next)
 	t.settle(ctx)
 	t.options.Metrics.MapSwapSeconds.Observe(time.Since(begun).Seconds())
+	t.settleCohorts()
 	t.saves.put(next)
 	return nil
 }
@@ -78,12 +81,18 @@ func (t *Table) blameCache(err error) error {
 // SetUsers puts more whitelisted users in force, beside those of every map; nil
 // takes them away. Their datacenter must be one of Options.Datacenters.
 func (t *Table) SetUsers(ctx context.Context, users *bucketmap.Whitelist) error {
+	if err := takeTurn(ctx, t.listing); err != nil {
+		return err
+	}
+	defer func() { <-t.listing }()
+	listed := t.compareUsers(users) // before the turn: maps do not wait for it
 	if err := t.take(ctx); err != nil {
 		return err
 	}
 	defer t.give()
 	t.users = users
 	if f := t.current.Load(); f != nil {
+		t.listCohorts(f.snapshot, listed)
 		t.swap(f.snapshot.WithUsers(users), f.since)
 	}
 	return nil
@@ -92,6 +101,7 @@ func (t *Table) SetUsers(ctx context.Context, users *bucketmap.Whitelist) error 
 // swap needs the turn.
 func (t *Table) swap(next *bucketmap.Snapshot, since time.Time) {
 	old := t.current.Load()
+	t.changeCohorts(old, next)
 	t.current.Store(&force{snapshot: next, since: since, over: make(chan struct{})})
 	// After the swap: who wakes finds the new map.
 	if old != nil {

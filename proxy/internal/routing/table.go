@@ -11,10 +11,11 @@ import (
 
 	"drover/bucketmap"
 	"drover/proxy/internal/metrics"
+	"drover/proxy/internal/routing/cohort"
 )
 
-// Options are what a Table works with. All but MaxChange, Cache and OnSwap are
-// wanted.
+// Options are what a Table works with. All but MaxChange, Cache, OnSwap and
+// Cohorts are wanted.
 type Options struct {
 	Source bucketmap.Source
 	Proxy  string // this proxy's id
@@ -27,7 +28,9 @@ type Options struct {
 	Cache string
 	// OnSwap is called with each map that comes into force, before its
 	// acknowledgement.
-	OnSwap  func(*bucketmap.Snapshot)
+	OnSwap func(*bucketmap.Snapshot)
+	// Cohorts is told of every map, before it comes into force; nil: nobody is.
+	Cohorts *cohort.Set
 	Metrics *metrics.Metrics
 	Log     *zap.Logger
 }
@@ -40,8 +43,10 @@ type Table struct {
 
 	turn    chan struct{}        // held by who changes what is in force
 	leaving []*force             // by which requests may still be sent; needs turn
-	users   *bucketmap.Whitelist // of SetUsers; needs turn
+	users   *bucketmap.Whitelist // of SetUsers; needs turn, and listing
+	listing chan struct{}        // held by SetUsers, before turn
 	kept    bool                 // the map in force is from the cache, and no store has confirmed it; needs turn
+	unkept  bool                 // the file of cohorts could not be used; set before Run
 	late    chan struct{}        // asks Run to wait for leaving
 
 	acks  mailbox[bucketmap.Ack]
@@ -89,7 +94,7 @@ type Status struct {
 // New returns a table with no map.
 func New(options Options) *Table {
 	t := &Table{
-		options: options, turn: make(chan struct{}, 1), late: make(chan struct{}, 1),
+		options: options, turn: make(chan struct{}, 1), listing: make(chan struct{}, 1), late: make(chan struct{}, 1),
 		guard: bucketmap.Guard{Reader: true, Datacenters: options.Datacenters, MaxChange: options.MaxChange},
 	}
 	t.mu.settled.Proxy = options.Proxy

@@ -63,6 +63,7 @@ func (t *Table) startFromCache(ctx context.Context) error {
 	if t.Current() != nil {
 		return nil
 	}
+	t.restoreCohorts(cached)
 	t.swap(cached.WithUsers(t.users), time.Now().UTC())
 	t.kept = true
 	t.reportSwap(cached)

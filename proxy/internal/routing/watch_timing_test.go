@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/proxy/internal/routing/cohort"
 )
 
 const (
@@ -136,7 +138,7 @@ func timeVersions(b *testing.B, deltas bool) {
 	}
 	source := &told{Source: watched, acks: make(chan bucketmap.Version, 10)}
 	table := newTable(b, nil, func(o *Options) {
-		o.Source = source
+		o.Source, o.Cohorts = source, cohort.New(cohort.Options{Window: time.Hour})
 		o.Log = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
 	})
 	ctx, cancel := context.WithCancel(context.Background())

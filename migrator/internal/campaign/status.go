@@ -1,0 +1,266 @@
+package campaign
+
+import (
+	"errors"
+	"time"
+
+	"drover/bucketmap"
+	"drover/migrator/internal/slo"
+)
+
+// Phase is how a campaign is, in one word.
+type Phase string
+
+// The phases.
+const (
+	PhaseReady     Phase = "ready"     // no run has had it
+	PhaseMoving    Phase = "moving"    // steps run, bake, or wait for their time
+	PhaseHeld      Phase = "held"      // nothing begins until the cause is gone
+	PhasePaused    Phase = "paused"    // by an operator
+	PhaseStopped   Phase = "stopped"   // until an operator says resume
+	PhaseReturning Phase = "returning" // users go back
+	PhaseDone      Phase = "done"
+	PhaseAborted   Phase = "aborted"
+)
+
+// Status says how a campaign is getting on. The JSON names stay as they are.
+type Status struct {
+	Campaign string               `json:"campaign"`
+	At       time.Time            `json:"at"`
+	To       bucketmap.Datacenter `json:"to"`
+	Phase    Phase                `json:"phase"`
+	// Reason says why nothing begins, if nothing does.
+	Reason string `json:"reason,omitempty"`
+	// Live says whether a run has the campaign now.
+	Live    bool      `json:"live"`
+	Begun   time.Time `json:"begun,omitzero"`
+	Default string    `json:"default,omitempty"` // the datacenter
+	Pace    PaceNow   `json:"pace"`
+	Users   Count     `json:"users"`
+	// Verdict is the last one that a decision was made by.
+	Verdict  *VerdictNow `json:"verdict,omitempty"`
+	Decision *Decision   `json:"decision,omitempty"`
+	// End is the forecast; zero when nothing can be said: while it is held, paused,
+	// or over.
+	End time.Time `json:"end,omitzero"`
+	// Left is how long it will take from the moment it goes on, if all is well.
+	Left  time.Duration `json:"left"`
+	Waves []WaveNow     `json:"waves"`
+	// Moved is who had moved when, progressMax points at most, and Journal the last
+	// journalMax lines.
+	Moved   []Point `json:"moved"`
+	Journal []Entry `json:"journal"`
+}
+
+// PaceNow is the pace.
+type PaceNow struct {
+	Rate     float64 `json:"rate"` // users an hour
+	Min      uint64  `json:"min"`
+	Max      uint64  `json:"max"`
+	UsersMax uint64  `json:"users_an_hour_max,omitempty"`
+	// LastHour are the users who moved within the last 60 minutes.
+	LastHour uint64 `json:"last_hour"`
+}
+
+// Count is how many of how many.
+type Count struct {
+	Moved uint64 `json:"moved"`
+	All   uint64 `json:"all"`
+}
+
+// VerdictNow is a verdict.
+type VerdictNow struct {
+	Level   slo.Level    `json:"level"`
+	Reason  string       `json:"reason"`
+	At      time.Time    `json:"at"`
+	Figures []slo.Figure `json:"figures,omitempty"`
+}
+
+// WaveNow is one wave.
+type WaveNow struct {
+	Name  string    `json:"name"`
+	Kind  Kind      `json:"kind"`
+	State string    `json:"state"` // waiting, moving, done, returned or failed
+	Gate  Gate      `json:"gate"`
+	Users Count     `json:"users"`
+	Steps []StepNow `json:"steps"`
+}
+
+// StepNow is one step.
+type StepNow struct {
+	Step  StepID        `json:"step"`
+	What  string        `json:"what"`
+	State StepState     `json:"state"`
+	Users uint64        `json:"users"`
+	Begun time.Time     `json:"begun,omitzero"`
+	Moved time.Time     `json:"moved,omitzero"`
+	Tries int           `json:"tries"`
+	Takes time.Duration `json:"takes"` // as planned
+	Error string        `json:"error,omitempty"`
+}
+
+// Point is how many users had moved at a moment.
+type Point struct {
+	At    time.Time `json:"at"`
+	Users uint64    `json:"users"`
+}
+
+const (
+	// journalMax bounds the lines in a status: a page of a console.
+	journalMax = 100
+	// progressMax bounds the points: more than a chart has columns.
+	progressMax = 1000
+	// whatMax bounds what a step says of itself, in bytes.
+	whatMax = 200
+)
+
+// Read says how the campaign in dir is getting on. The error is ErrNone where
+// there is none.
+func Read(dir string, now time.Time) (Status, error) {
+	folder, err := current(dir)
+	if err != nil {
+		return Status{}, err
+	}
+	out := Status{Campaign: folderID(folder), At: now, Moved: []Point{}, Journal: []Entry{}}
+	var j *journal
+	users, counted := uint64(0), map[StepID]bool{}
+	j, err = openJournal(folder, func(e Entry) {
+		if out.Journal = append(out.Journal, e); len(out.Journal) >= 2*journalMax {
+			out.Journal = append([]Entry{}, out.Journal[journalMax:]...)
+		}
+		switch {
+		case e.Kind == EntryStep && e.State == Baking && !counted[e.Step]:
+			counted[e.Step] = true
+			users += e.Users
+		case e.Kind == EntryStep && e.State == Returned && counted[e.Step]:
+			counted[e.Step] = false
+			users -= e.Users
+		default:
+			return
+		}
+		if out.Moved = append(out.Moved, Point{e.At, users}); len(out.Moved) > 2*progressMax {
+			out.Moved = thin(out.Moved)
+		}
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	if len(out.Journal) > journalMax {
+		out.Journal = out.Journal[len(out.Journal)-journalMax:]
+	}
+	if len(out.Moved) > progressMax {
+		out.Moved = thin(out.Moved)
+	}
+	out.Live = live(folder)
+	return out, out.fill(j.state)
+}
+
+// thin leaves every second point out, and the last one in.
+func thin(points []Point) []Point {
+	few := points[:0:0]
+	for i := len(points) - 1; i >= 0; i -= 2 {
+		few = append(few, points[i])
+	}
+	for i, k := 0, len(few)-1; i < k; i, k = i+1, k-1 {
+		few[i], few[k] = few[k], few[i]
+	}
+	return few
+}
+
+func (out *Status) fill(s *State) error {
+	out.To, out.Begun, out.Default = s.plan.To, s.begun, s.dflt
+	l := s.look(out.At)
+	out.Pace = PaceNow{Rate: s.rate, Min: s.plan.Pace.Min, Max: s.plan.Pace.Max, UsersMax: s.plan.Pace.UsersMax}
+	for _, m := range l.Recent {
+		if out.At.Before(m.At.Add(hour)) {
+			out.Pace.LastHour += m.Users
+		}
+	}
+	out.Users.All, out.Users.Moved = s.users()
+	if d := s.decision; d != nil {
+		out.Decision = d.Decision
+		out.Verdict = &VerdictNow{Level: d.Level, Reason: d.Why, At: d.At, Figures: d.Figures}
+	}
+	out.Phase, out.Reason = s.phase()
+	out.waves(s)
+	switch out.Phase {
+	case PhaseDone, PhaseAborted, PhaseReturning:
+		return nil
+	default:
+	}
+	end, err := forecast(s, out.At)
+	if err != nil {
+		return errors.Join(err, errors.New("the forecast"))
+	}
+	out.Left = end.Sub(out.At)
+	if out.Live && out.Phase == PhaseMoving || out.Phase == PhaseHeld && s.decision.Decision.Cause == CauseQuiet {
+		out.End = end
+	}
+	return nil
+}
+
+func (s *State) phase() (Phase, string) {
+	switch {
+	case s.aborted != "":
+		return PhaseAborted, "aborted " + s.aborted
+	case s.ended:
+		return PhaseDone, ""
+	case s.returning != nil && s.failure != "":
+		return PhaseReturning, s.failure
+	case s.returning != nil:
+		return PhaseReturning, s.returning.why
+	case s.paused != "":
+		return PhasePaused, "paused " + s.paused
+	case s.stopped != "":
+		return PhaseStopped, s.stopped
+	case s.begun.IsZero():
+		return PhaseReady, ""
+	case s.decision != nil && s.decision.Decision.Action == ActHold:
+		return PhaseHeld, s.decision.Why
+	}
+	return PhaseMoving, ""
+}
+
+func (out *Status) waves(s *State) {
+	out.Waves = make([]WaveNow, len(s.plan.Waves))
+	for i, w := range s.plan.Waves {
+		out.Waves[i] = WaveNow{Name: w.Name, Kind: w.Kind, Gate: w.Gate, Steps: []StepNow{}}
+	}
+	for _, t := range s.steps {
+		w := &out.Waves[t.wave]
+		what := t.plan.String()
+		if len(what) > whatMax {
+			what = what[:whatMax] + "…"
+		}
+		w.Users.All += t.plan.Users
+		if t.state == Baking || t.state == Passed || t.state == Returning {
+			w.Users.Moved += t.plan.Users
+		}
+		w.Steps = append(w.Steps, StepNow{Step: t.id, What: what, State: t.state, Users: t.plan.Users, Begun: t.begun, Moved: t.moved,
+			Tries: t.tries, Takes: t.plan.Takes, Error: t.err})
+	}
+	for i := range out.Waves {
+		out.Waves[i].State = waveState(out.Waves[i].Steps)
+	}
+}
+
+// waveState is a wave's state in a word, from its steps'.
+func waveState(steps []StepNow) string {
+	n := map[StepState]int{}
+	for _, t := range steps {
+		n[t.State]++
+	}
+	switch {
+	case n[Passed]+n[Skipped] == len(steps):
+		return "done"
+	case n[Failed] != 0:
+		return "failed"
+	case n[Returning] != 0:
+		return "returning"
+	case n[Running]+n[Baking]+n[Passed] != 0:
+		return "moving"
+	case n[Returned] != 0:
+		return "returned"
+	}
+	return "waiting"
+}

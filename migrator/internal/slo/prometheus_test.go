@@ -1,0 +1,168 @@
+package slo
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/tools/testservers"
+)
+
+// waitFor asks until the verdict is so, with traffic between.
+func waitFor(t *testing.T, e *Evaluator, traffic func(), level Level, words ...string) Verdict {
+	t.Helper()
+	var v Verdict
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		traffic()
+		v = e.Evaluate(t.Context())
+		all := v.Level == level
+		for _, word := range words {
+			all = all && strings.Contains(v.Reason, word)
+		}
+		if all {
+			return v
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks; nothing depends on its length
+	}
+	t.Fatalf("never %s with %q; the last: %s", level, words, v.Reason)
+	return v
+}
+
+func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {
+	t.Parallel()
+	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
+	var targets []string
+	for _, p := range fleet {
+		targets = append(targets, fmt.Sprintf("%q", strings.TrimPrefix(p.URL, "http://")))
+	}
+	server := testservers.StartPrometheus(t, map[string]string{"prometheus.yml": fmt.Sprintf(`
+global: {scrape_interval: 200ms, scrape_timeout: 200ms}
+scrape_configs:
+  - job_name: drover-proxy
+    static_configs: [{targets: [%s]}]
+`, strings.Join(targets, ", "))})
+	c := Default()
+	c.Source.Kind, c.Source.URL = KindPrometheus, server.URL()
+	c.Source.MaxAge = time.Second
+	c.Windows = Windows{Scale: 1, Page: []Pair{{14.4, 3 * time.Second, 2 * time.Second}}}
+	c.Objectives = []Objective{availability(), latency()}
+	e, err := New(c, Options{Datacenters: []string{"legacy", "cloud"}, Expect: expecting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	traffic := func() {
+		for _, p := range fleet {
+			well(p)
+		}
+	}
+	want(t, e.Evaluate(t.Context()), Unknown, "prometheus")
+	waitFor(t, e, traffic, Healthy)
+
+	v := waitFor(t, e, func() {
+		for _, p := range fleet {
+			p.add("legacy", Stayed, users{good: 10_000})
+			p.add("cloud", Stayed, users{good: 5000})
+			p.add("cloud", Moved, users{good: 98, failed: 2})
+		}
+	}, Burning, "cloud, moved")
+	for _, f := range v.Figures {
+		if f.Cohort == "" && f.Level == Burning {
+			t.Errorf("the global ratio shows it: %+v", f)
+		}
+	}
+	waitFor(t, e, traffic, Healthy)
+
+	fleet[1].set(func(string) string { return "" }, nil)
+	waitFor(t, e, traffic, Unknown, "has no drover_proxy_responses_total now")
+	fleet[1].set(nil, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	waitFor(t, e, traffic, Unknown, "cannot be scraped")
+	fleet[1].set(func(page string) string {
+		return strings.ReplaceAll(page, `{datacenter="cloud",class="2xx"} `, `{datacenter="cloud",class="2xx"} NaN #`)
+	}, nil)
+	waitFor(t, e, traffic, Unknown)
+	fleet[1].set(func(page string) string {
+		var kept []string
+		for line := range strings.Lines(page) {
+			if !strings.Contains(line, `cohort="moved"`) {
+				kept = append(kept, line)
+			}
+		}
+		return strings.Join(kept, "")
+	}, nil)
+	waitFor(t, e, traffic, Unknown, "cloud, moved")
+	fleet[1].set(nil, nil)
+	waitFor(t, e, traffic, Healthy)
+
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, e.Evaluate(t.Context()), Unknown, "source.url")
+}
+
+func TestAPrometheusThatLiesOrWarnsIsUnknown(t *testing.T) {
+	t.Parallel()
+	vector := func(value string) string {
+		return fmt.Sprintf(`{"status":"success","data":{"resultType":"vector","result":[{"metric":{"instance":"a","datacenter":"cloud","class":"2xx"},"value":[%d,%q]}]}}`,
+			time.Now().Unix(), value)
+	}
+	for name, c := range map[string]struct{ answer, say string }{
+		"not JSON":     {"hello", "prometheus"},
+		"error":        {`{"status":"error","errorType":"bad_data","error":"no way"}`, "no way"},
+		"warning":      {strings.Replace(vector("1"), `"success"`, `"success","warnings":["one store is gone"]`, 1), "one store is gone"},
+		"scalar":       {`{"status":"success","data":{"resultType":"scalar","result":[1,"1"]}}`, "want a vector"},
+		"nothing":      {`{"status":"success","data":{"resultType":"vector","result":[]}}`, "no target up{"},
+		"down":         {vector("0"), "cannot be scraped"},
+		"NaN":          {vector("NaN"), "cannot be scraped"},
+		"too long":     {`{"status":"success","warnings":["` + strings.Repeat("x", 100<<10) + `"]}`, "longer than"},
+		"another kind": {`{"status":"success","data":{"resultType":"strange","result":[]}}`, "prometheus"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(c.answer)) }))
+			defer server.Close()
+			config := Default()
+			config.Source.Kind, config.Source.URL, config.Source.AnswerMax = KindPrometheus, server.URL, 64<<10
+			config.Objectives = []Objective{availability()}
+			e, err := New(config, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, e.Evaluate(t.Context()), Unknown, c.say)
+		})
+	}
+}
+
+func TestNumbersThatNoCounterHasAreUnknown(t *testing.T) {
+	t.Parallel()
+	for _, lie := range []string{"NaN", "+Inf", "-1"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			query, value := r.FormValue("query"), "1"
+			if strings.Contains(query, "timestamp(") {
+				value = fmt.Sprint(time.Now().Unix())
+			} else if strings.Contains(query, "increase(") {
+				value = lie
+			}
+			metric := `{"instance":"a","datacenter":"cloud","class":"2xx"}`
+			if strings.Contains(query, "known_since") {
+				value = "0"
+			}
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":%s,"value":[1,%q]}]}}`, metric, value)
+		}))
+		config := Default()
+		config.Source.Kind, config.Source.URL = KindPrometheus, server.URL
+		config.Objectives = []Objective{availability()}
+		config.Objectives[0].Cohorts = []Cohort{All}
+		e, err := New(config, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, e.Evaluate(t.Context()), Unknown, "which no counter does")
+		server.Close()
+	}
+}
