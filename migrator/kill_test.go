@@ -15,8 +15,8 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/testrun"
 	"drover/shardlib"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -17,7 +17,7 @@ import (
 	"github.com/creack/pty"
 
 	"drover/bucketmap"
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 	"drover/tools/testservers"
 )
 

@@ -17,6 +17,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/internal/parity"
+	"drover/internal/testrun"
 	"drover/proxy/internal/config"
 )
 
@@ -48,17 +49,14 @@ func settledTotal(c parity.Counts) int {
 func (r *rig) judged(n int) parity.Report {
 	r.t.Helper()
 	var report parity.Report
-	deadline := time.Now().Add(6 * patience)
-	for {
+	testrun.Until(r.t, "the outcomes", func() error {
 		report = r.mirrored()
-		if settledTotal(report.Total) >= n {
-			return report
+		if settledTotal(report.Total) < n {
+			return fmt.Errorf("only %+v of %d", report.Total, n)
 		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("only %+v of %d were judged", report.Total, n)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return nil
+	})
+	return report
 }
 
 // noisy is an application whose answers have random ids, times, flags and

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

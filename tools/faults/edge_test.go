@@ -2,7 +2,7 @@ package faults
 
 import (
 	"bufio"
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 	"encoding/json"
 	"fmt"
 	"io"

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/tools/sources"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -25,7 +25,7 @@ import (
 	"drover/bucketmap/consul"
 	"drover/bucketmap/file"
 	"drover/bucketmap/yaml"
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 	"drover/tools/testservers"
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/tools/moves/internal/field"
-	"drover/tools/testrun"
 )
 
 // fault is what is done to a move at a place.

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"drover/internal/testrun"
 	"drover/tools/internal/program"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

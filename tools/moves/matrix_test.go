@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/shardlib/fence"
 	"drover/tools/internal/book"
 	"drover/tools/internal/program"
 	"drover/tools/moves/internal/field"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/shardlib"
 	"drover/shardlib/fence"
 	"drover/tools/internal/book"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

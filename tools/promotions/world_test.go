@@ -15,10 +15,10 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/testrun"
 	"drover/shardlib"
 	"drover/tools/internal/program"
 	"drover/tools/relay"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -120,9 +120,9 @@ func (b *Browser) unpack(ctx context.Context, cache string, log func(string, ...
 	root := filepath.Join(cache, "browser", system)
 	err = makeOnce(ctx, filepath.Join(cache, browserLockFile), root, func(partial string) error {
 		log("unpacking Chromium into %s", root)
-		downloads := root + ".downloads"
-		defer os.RemoveAll(downloads) //nolint:errcheck // what stays is in the cache folder
-		return errors.Join(os.RemoveAll(downloads), b.downloadAndUnpack(ctx, downloads, partial, log))
+		return unpackPackages(ctx, root+".downloads", partial, log, func(apt aptClient) error {
+			return apt.withDependencies(ctx, browserPackages()...)
+		})
 	})
 	if err != nil {
 		return err
@@ -155,80 +155,6 @@ const fontsConfig = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd
 
 // browserPackages are Chromium's own, and a font, without which there is no text.
 func browserPackages() []string { return []string{"chromium", "chromium-common", "fonts-dejavu-core"} }
-
-// downloadAndUnpack tries with the machine's package lists first, and then with
-// lists of its own, as those of the servers' packages do.
-func (b *Browser) downloadAndUnpack(ctx context.Context, downloads, root string, log func(string, ...any)) error {
-	apt := aptClient{dir: filepath.Join(downloads, "packages")}
-	err := apt.fetch(ctx, browserPackages())
-	if err != nil {
-		log("trying again with package lists of our own: %v", err)
-		apt.dir = filepath.Join(downloads, "again")
-		lists, archives := filepath.Join(downloads, "lists"), filepath.Join(downloads, "cache")
-		for _, dir := range []string{apt.dir, filepath.Join(lists, "partial"), filepath.Join(archives, "archives", "partial")} {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return err
-			}
-		}
-		apt.options = []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + archives, "-o", "Debug::NoLocking=true"}
-		if _, failure := apt.run(ctx, "apt-get", "-q", "update"); failure != nil {
-			return errors.Join(err, failure)
-		}
-		if failure := apt.fetch(ctx, browserPackages()); failure != nil {
-			return errors.Join(err, failure)
-		}
-	}
-	files, err := filepath.Glob(filepath.Join(apt.dir, "*.deb"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if _, err := apt.run(ctx, "dpkg", "-x", file, root); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fetch downloads the packages, and the libraries that they depend on.
-func (a aptClient) fetch(ctx context.Context, first []string) error {
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return err
-	}
-	packages, err := closure(first, func(names []string) ([]string, error) {
-		output, err := a.run(ctx, "apt-cache", append([]string{"depends", "--no-recommends", "--no-suggests", "--no-conflicts",
-			"--no-breaks", "--no-replaces", "--no-enhances"}, names...)...)
-		return dependencies(string(output)), err
-	})
-	if err != nil {
-		return err
-	}
-	_, err = a.run(ctx, "apt-get", append([]string{"-q", "download"}, packages...)...)
-	return err
-}
-
-// makeOnce makes a folder under a lock, complete or not at all.
-func makeOnce(ctx context.Context, lockPath, folder string, fill func(partial string) error) error {
-	if exists(folder) {
-		return nil
-	}
-	file, err := lock(ctx, lockPath)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if exists(folder) {
-		return nil
-	}
-	partial := folder + ".partial"
-	if err := errors.Join(os.RemoveAll(partial), os.MkdirAll(partial, 0o700)); err != nil {
-		return err
-	}
-	if err := fill(partial); err != nil {
-		return errors.Join(err, os.RemoveAll(partial))
-	}
-	return os.Rename(partial, folder)
-}
 
 // installPlaywright returns the folder of playwright-core, from the npm registry.
 func installPlaywright(ctx context.Context, cache string, log func(string, ...any)) (string, error) {

@@ -3,7 +3,7 @@ package testservers
 import (
 	"bufio"
 	"context"
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 	"encoding/json"
 	"errors"
 	"fmt"

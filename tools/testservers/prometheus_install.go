@@ -91,66 +91,21 @@ func unpackPrometheus(ctx context.Context, cache string, log func(string, ...any
 	}
 	root := filepath.Join(cache, "prometheus", system)
 	found := prometheusBelow(root)
-	if exists(root) {
-		return found, nil
-	}
-	file, err := lock(ctx, filepath.Join(cache, prometheusLockFile))
-	if err != nil {
-		return found, err
-	}
-	defer file.Close()
-	if exists(root) {
-		return found, nil
-	}
-	log("unpacking Prometheus into %s", root)
-	partial, downloads := root+".partial", root+".downloads"
-	if err := errors.Join(os.RemoveAll(partial), os.RemoveAll(downloads), os.MkdirAll(partial, 0o700)); err != nil {
-		return found, err
-	}
-	err = downloadPrometheus(ctx, downloads, partial, log)
-	if err == nil {
-		err = prometheusBelow(partial).check(ctx)
-	}
-	if err != nil {
-		return found, errors.Join(err, os.RemoveAll(partial), os.RemoveAll(downloads))
-	}
-	return found, errors.Join(os.Rename(partial, root), os.RemoveAll(downloads))
+	return found, makeOnce(ctx, filepath.Join(cache, prometheusLockFile), root, func(partial string) error {
+		log("unpacking Prometheus into %s", root)
+		err := unpackPackages(ctx, root+".downloads", partial, log, func(apt aptClient) error {
+			_, err := apt.run(ctx, "apt-get", "-q", "download", prometheusPackage)
+			return err
+		})
+		if err == nil {
+			err = prometheusBelow(partial).check(ctx)
+		}
+		return err
+	})
 }
 
 func prometheusBelow(root string) PrometheusPrograms {
 	return PrometheusPrograms{filepath.Join(root, "usr/bin/prometheus"), filepath.Join(root, "usr/bin/promtool")}
-}
-
-// downloadPrometheus tries with the machine's package lists, and then with lists
-// of its own: the machine's may be missing, and only root can renew them.
-func downloadPrometheus(ctx context.Context, downloads, root string, log func(string, ...any)) error {
-	if err := os.MkdirAll(downloads, 0o700); err != nil {
-		return err
-	}
-	apt := aptClient{dir: downloads}
-	_, err := apt.run(ctx, "apt-get", "-q", "download", prometheusPackage)
-	if err != nil {
-		log("trying again with package lists of our own: %v", err)
-		lists, archives := filepath.Join(downloads, "lists"), filepath.Join(downloads, "cache")
-		if err := errors.Join(os.MkdirAll(filepath.Join(lists, "partial"), 0o700),
-			os.MkdirAll(filepath.Join(archives, "archives", "partial"), 0o700)); err != nil {
-			return err
-		}
-		apt.options = []string{"-o", "Dir::State::Lists=" + lists, "-o", "Dir::Cache=" + archives, "-o", "Debug::NoLocking=true"}
-		_, failure := apt.run(ctx, "apt-get", "-q", "update")
-		if failure == nil {
-			_, failure = apt.run(ctx, "apt-get", "-q", "download", prometheusPackage)
-		}
-		if failure != nil {
-			return errors.Join(err, failure)
-		}
-	}
-	files, err := filepath.Glob(filepath.Join(downloads, "*.deb"))
-	if err != nil || len(files) != 1 {
-		return fmt.Errorf("apt-get download left %d packages in %s, want one: %w", len(files), downloads, err)
-	}
-	_, err = apt.run(ctx, "dpkg", "-x", files[0], root)
-	return err
 }
 
 var prometheusVersionWords = regexp.MustCompile(`(?:prometheus|promtool), version (\d+)\.(\d+)\.\S+`)

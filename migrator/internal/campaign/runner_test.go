@@ -93,17 +93,17 @@ func TestAJudgeThatHangsHoldsAndOrdersAreTakenInAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
 		dir := f.apply(t, f.plan(t))
-		r := f.runner(nil)
-		r.Judge = hanging{}
+		r, judge := f.runner(nil), hanging{asked: make(chan struct{}, 1)}
+		r.Judge = judge
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		ended := make(chan error)
-		go func() { ended <- r.Run(ctx, dir) }()
-		time.Sleep(3 * time.Second)
+		ended := start(ctx, r, dir)
+		<-judge.asked
 		order(t, dir, Order{Command: Pause})
-		time.Sleep(time.Minute)
-		if s := read(t, dir); s.Phase != PhasePaused || len(f.done) != 0 {
-			t.Errorf("%s, %v", s.Phase, f.done)
+		reach(t, dir, "paused", func(s Status) bool { return s.Phase == PhasePaused })
+		f.stays(t, dir, PhasePaused, time.Minute)
+		if n := f.made(); n != 0 {
+			t.Errorf("%d steps were made", n)
 		}
 		order(t, dir, Order{Command: Abort})
 		if err := <-ended; !errors.Is(err, ErrAborted) {
@@ -112,9 +112,14 @@ func TestAJudgeThatHangsHoldsAndOrdersAreTakenInAllTheSame(t *testing.T) {
 	})
 }
 
-type hanging struct{}
+// hanging is a judge that says when it is asked, and nothing else.
+type hanging struct{ asked chan struct{} }
 
-func (hanging) Evaluate(ctx context.Context) slo.Verdict {
+func (h hanging) Evaluate(ctx context.Context) slo.Verdict {
+	select {
+	case h.asked <- struct{}{}:
+	default:
+	}
 	<-ctx.Done()
 	return slo.Verdict{}
 }
@@ -148,16 +153,15 @@ func TestUsersWhoBurnGoHomeAndTheOthersStayWhereTheyAre(t *testing.T) {
 					}
 					return nil
 				}
-				ended := make(chan error)
-				go func() { ended <- f.runner(nil).Run(t.Context(), dir) }()
-				time.Sleep(3 * time.Minute)
-				s := read(t, dir)
+				ended := start(t.Context(), f.runner(nil), dir)
+				s := reach(t, dir, "stopped", func(s Status) bool { return s.Phase == PhaseStopped })
+				f.stays(t, dir, PhaseStopped, time.Minute)
 				want := "passed passed passed returned waiting "
 				if mode == Stepwise { // nothing burns once the second is home, too
 					want = "passed passed returned returned waiting "
 				}
-				if got := states(s); s.Phase != PhaseStopped || !strings.HasPrefix(got, want) {
-					t.Errorf("%s: %s, want %s; %s", s.Phase, got, want, s.Reason)
+				if got := states(s); !strings.HasPrefix(got, want) {
+					t.Errorf("%s, want %s; %s", got, want, s.Reason)
 				}
 				// An operator goes on, and what went back is tried again.
 				f.fails = nil
@@ -177,27 +181,23 @@ func TestOrdersAreObeyedWithinASecondAndJournaled(t *testing.T) {
 		f := newFleet(t)
 		f.takes = 10 * time.Second
 		dir := f.apply(t, f.plan(t))
-		ended := make(chan error)
-		go func() { ended <- f.runner(nil).Run(t.Context(), dir) }()
-		time.Sleep(5 * time.Second)
+		ended := start(t.Context(), f.runner(nil), dir)
+		reach(t, dir, "at a step", func(s Status) bool { return strings.HasPrefix(states(s), string(Running)) })
 		order(t, dir, Order{Command: Pause})
-		time.Sleep(2 * time.Minute)
-		if s := read(t, dir); s.Phase != PhasePaused || len(f.done) != 0 || !strings.Contains(s.Reason, "operator") {
-			t.Fatalf("%s: %s, %v", s.Phase, s.Reason, f.done)
+		reach(t, dir, "paused by the operator", func(s Status) bool { return s.Phase == PhasePaused && strings.Contains(s.Reason, "operator") })
+		f.stays(t, dir, PhasePaused, 2*time.Minute)
+		if n := f.made(); n != 0 { // the step under way stepped back
+			t.Fatalf("%d steps were made", n)
 		}
 		order(t, dir, Order{Command: Rate, Rate: 5000})
 		order(t, dir, Order{Command: Skip, Target: "singles"})
 		order(t, dir, Order{Command: Resume})
-		time.Sleep(2 * time.Minute)
-		if s := read(t, dir); s.Users.Moved == 0 || s.Pace.Rate < 5000 || s.Pace.Rate > 12000 {
+		moved := func(s Status) bool { return s.Users.Moved != 0 }
+		if s := reach(t, dir, "moving users", moved); s.Pace.Rate < 5000 || s.Pace.Rate > 12000 {
 			t.Errorf("%+v, rate %v", s.Users, s.Pace.Rate)
 		}
 		order(t, dir, Order{Command: Return, All: true})
-		time.Sleep(time.Minute)
-		s := read(t, dir)
-		if s.Phase != PhaseStopped || s.Users.Moved != 0 {
-			t.Errorf("%s, %+v: %s", s.Phase, s.Users, states(s))
-		}
+		reach(t, dir, "stopped with everybody home", func(s Status) bool { return s.Phase == PhaseStopped && !moved(s) })
 		order(t, dir, Order{Command: Abort})
 		if err := <-ended; !errors.Is(err, ErrAborted) {
 			t.Error(err)
@@ -253,12 +253,9 @@ func TestAStepThatFailsWaitsForAnOperator(t *testing.T) {
 			}
 			return nil
 		}
-		ended := make(chan error)
-		go func() { ended <- f.runner(nil).Run(t.Context(), dir) }()
-		time.Sleep(4 * time.Minute)
-		if s := read(t, dir); s.Phase != PhaseStopped || !strings.Contains(s.Reason, "the replica lags") {
-			t.Errorf("%s: %s", s.Phase, s.Reason)
-		}
+		ended := start(t.Context(), f.runner(nil), dir)
+		reach(t, dir, "stopped by what failed", func(s Status) bool { return s.Phase == PhaseStopped && strings.Contains(s.Reason, "the replica lags") })
+		f.stays(t, dir, PhaseStopped, time.Minute)
 		broken.Store(false)
 		order(t, dir, Order{Command: Resume})
 		must(t, <-ended)
@@ -277,14 +274,14 @@ func TestAReturnThatFailsIsTriedUntilItWorks(t *testing.T) {
 			}
 			return nil
 		}
-		ended := make(chan error)
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { ended <- f.runner(nil).Run(ctx, dir) }()
-		time.Sleep(90 * time.Second)
+		defer cancel()
+		ended := start(ctx, f.runner(nil), dir)
+		reach(t, dir, "with three steps passed", func(s Status) bool { return strings.Count(states(s), string(Passed)) >= 3 })
 		order(t, dir, Order{Command: Return, All: true})
-		time.Sleep(time.Minute)
-		if s := read(t, dir); s.Users.Moved != 0 || s.Phase != PhaseStopped {
-			t.Errorf("%s %+v after %d tries: %s", s.Phase, s.Users, tries.Load(), states(s))
+		reach(t, dir, "stopped with everybody home", func(s Status) bool { return s.Phase == PhaseStopped && s.Users.Moved == 0 })
+		if n := tries.Load(); n < 5 {
+			t.Errorf("%d tries of a way back, of which four failed", n)
 		}
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {

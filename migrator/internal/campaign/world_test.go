@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/slo"
 )
 
@@ -213,6 +214,60 @@ func read(t *testing.T, dir string) Status {
 	s, err := Read(dir, time.Now())
 	must(t, err)
 	return s
+}
+
+const (
+	// lookEvery is between two looks at a campaign, and reachMax when what must
+	// come is given up: both by the bubble's clock, which waits for nobody.
+	lookEvery = time.Second
+	reachMax  = 30 * time.Minute
+)
+
+// reach waits until a campaign is as is wants it.
+func reach(t *testing.T, dir, what string, is func(Status) bool) Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), reachMax)
+	defer cancel()
+	looks := testrun.NewPace(lookEvery)
+	defer looks.Stop()
+	for {
+		s := read(t, dir)
+		if is(s) {
+			return s
+		}
+		if !looks.Wait(ctx) {
+			t.Fatalf("never %s: %s, %s; %s", what, s.Phase, states(s), s.Reason)
+		}
+	}
+}
+
+// stays looks for so long, and wants the campaign in the phase each time, and no
+// step more made there or back.
+func (f *fleet) stays(t *testing.T, dir string, phase Phase, lasting time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), lasting)
+	defer cancel()
+	looks := testrun.NewPace(lookEvery)
+	defer looks.Stop()
+	for made := f.made(); looks.Wait(ctx); {
+		if s := read(t, dir); s.Phase != phase || f.made() != made {
+			t.Fatalf("%s, %d steps made: %s; want %s for %s, and %d", s.Phase, f.made(), s.Reason, phase, lasting, made)
+		}
+	}
+}
+
+// made counts the steps that were made, there or back.
+func (f *fleet) made() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.done)
+}
+
+// start runs a campaign beside the test; the channel has how it ended.
+func start(ctx context.Context, r *Runner, dir string) <-chan error {
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx, dir) }()
+	return ended
 }
 
 // states are the steps' states, in order.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/migrator/internal/campaign"
 	"drover/migrator/internal/slo"
-	"drover/tools/testrun"
 )
 
 // judges keeps writing a verdict, until the test ends.

@@ -16,7 +16,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 	"drover/tools/testservers"
 )
 

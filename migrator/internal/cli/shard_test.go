@@ -15,9 +15,9 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/testrun"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

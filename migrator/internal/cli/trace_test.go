@@ -10,8 +10,8 @@ import (
 	"github.com/creack/pty"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/tracer"
-	"drover/tools/testrun"
 )
 
 func TestTracersFindAStaleProxyAWrongMapEntryAndAnApplicationOfTheWrongDatacenter(t *testing.T) {

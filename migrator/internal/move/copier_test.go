@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 )
 
 // handles is a table in which a name can go from one row to another.

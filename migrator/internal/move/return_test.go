@@ -9,10 +9,10 @@ import (
 	"testing"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 )
 
 // home runs f in a transaction at the user's home by the newest map, and again

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 )
 
 // freezes are the ways to freeze.

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 )
 
 // longTransaction is how long one stays open beside a move: long enough for

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -16,6 +16,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
@@ -23,7 +24,6 @@ import (
 	"drover/migrator/internal/shards"
 	"drover/shardlib"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/journal"
 	"drover/migrator/internal/preflight"
 	"drover/shardlib"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

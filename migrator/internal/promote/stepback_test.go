@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/journal"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 )
 

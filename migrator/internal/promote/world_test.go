@@ -18,6 +18,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
@@ -25,7 +26,6 @@ import (
 	"drover/migrator/internal/shards"
 	"drover/shardlib"
 	"drover/shardlib/fence"
-	"drover/tools/testrun"
 	"drover/tools/testservers"
 	"drover/tools/testservers/pairs"
 )

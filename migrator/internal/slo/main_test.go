@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"drover/tools/testrun"
+	"drover/internal/testrun"
 )
 
 // parallelism is how many tests run at once. The one with a real Prometheus waits

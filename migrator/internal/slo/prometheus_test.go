@@ -1,6 +1,7 @@
 package slo
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -8,16 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/tools/testservers"
 )
 
 // waitFor asks until the verdict is so, with traffic between.
 func waitFor(t *testing.T, e *Evaluator, traffic func(), level Level, words ...string) Verdict {
 	t.Helper()
-	var v Verdict
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	looks := testrun.NewPace(50 * time.Millisecond) // the figures come every 200 ms
+	defer looks.Stop()
+	for {
 		traffic()
-		v = e.Evaluate(t.Context())
+		v := e.Evaluate(t.Context())
 		all := v.Level == level
 		for _, word := range words {
 			all = all && strings.Contains(v.Reason, word)
@@ -25,10 +30,10 @@ func waitFor(t *testing.T, e *Evaluator, traffic func(), level Level, words ...s
 		if all {
 			return v
 		}
-		time.Sleep(50 * time.Millisecond) // between two looks; nothing depends on its length
+		if !looks.Wait(ctx) {
+			t.Fatalf("never %s with %q; the last: %s", level, words, v.Reason)
+		}
 	}
-	t.Fatalf("never %s with %q; the last: %s", level, words, v.Reason)
-	return v
 }
 
 func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {

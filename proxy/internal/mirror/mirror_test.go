@@ -17,6 +17,7 @@ import (
 
 	"drover/bucketmap"
 	"drover/internal/parity"
+	"drover/internal/testrun"
 	"drover/proxy/internal/metrics"
 )
 
@@ -123,16 +124,15 @@ const textType = "text/plain; charset=utf-8" // net/http's, of the answers here
 // judged waits until so many have their outcome.
 func (w *world) judged(n uint64) parity.Report {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		r := w.mirror.Report()
-		if c := r.Total; c.Same+c.Different+c.Noise+c.Dropped+c.Failed+c.Timeout >= n {
-			return r
+	var r parity.Report
+	testrun.Until(w.t, "the outcomes", func() error {
+		r = w.mirror.Report()
+		if c := r.Total; c.Same+c.Different+c.Noise+c.Dropped+c.Failed+c.Timeout < n {
+			return fmt.Errorf("only %+v of %d", r.Total, n)
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("only %+v of %d", r.Total, n)
-		}
-		time.Sleep(time.Millisecond)
-	}
+		return nil
+	})
+	return r
 }
 
 func TestTheShareIsOfTheUsersAndTheSameForEveryMirror(t *testing.T) {
@@ -321,9 +321,12 @@ func TestPlacesAreGivenBack(t *testing.T) {
 			end(x)
 		}
 	}
-	for w.mirror.taken.Load() != 0 { // the last one's outcome is counted before its place is free
-		time.Sleep(time.Millisecond)
-	}
+	testrun.Until(t, "all places free", func() error { // the last one's outcome is counted before its place is free
+		if n := w.mirror.taken.Load(); n != 0 {
+			return fmt.Errorf("%d are taken", n)
+		}
+		return nil
+	})
 }
 
 func TestClassesVariantsAndExamplesAreBounded(t *testing.T) {
