@@ -114,8 +114,12 @@ func (c Content) problems() []Problem {
 	for i := range c.Holds {
 		inOrder("holds", i, len(c.Holds), func(i int) bool { return compareHolds(c.Holds[i-1], c.Holds[i]) < 0 })
 	}
-	for b, home := range c.Homes {
-		if int(home) > len(c.Shards) {
+	highest := uint16(0)
+	for _, home := range c.Homes {
+		highest = max(highest, home)
+	}
+	for b := 0; int(highest) > len(c.Shards) && b < len(c.Homes); b++ {
+		if home := c.Homes[b]; int(home) > len(c.Shards) {
 			check.add("homes", fmt.Sprintf("bucket %d, shard number %d", b, home), fmt.Sprintf("0 to %d", len(c.Shards)))
 		}
 	}

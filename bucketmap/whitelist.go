@@ -74,9 +74,7 @@ func newUserPage(seed maphash.Seed, users []user) *userPage {
 	var p pageBuilder
 	for _, u := range users {
 		place, _ := b.place(u.datacenter)
-		start := uint32(len(p.ids))
-		p.ids = append(p.ids, u.id...)
-		p.users = append(p.users, listed{start: start, end: uint32(len(p.ids)), datacenter: place})
+		p.add([]byte(u.id), place)
 	}
 	m := pageMaker{builder: &b, seed: seed}
 	return m.make(&p)

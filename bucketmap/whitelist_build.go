@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
+	"unsafe"
 )
 
 // builder makes a whitelist. Each user goes to the end of its page at once, so
@@ -16,49 +17,73 @@ import (
 type builder struct {
 	pages       [userPages]pageBuilder
 	length      int
-	previous    string // the id before
-	unordered   bool   // an id came that is not higher than the one before
+	unordered   bool // pages have to be put in order
 	datacenters []Datacenter
 	known       map[Datacenter]uint32
 }
 
-// pageBuilder is the users of a page as they came.
+// pageBuilder is the users of a page as they came, in the form that the page
+// will have; their datacenters are those of the builder until it has.
 type pageBuilder struct {
-	ids   []byte
-	users []listed
+	ids     []byte
+	entries []userEntry
 }
 
-// listed is a user: its id is a part of the page's ids.
-type listed struct {
-	start, end uint32
-	datacenter uint32 // index in the builder's datacenters
+func (p *pageBuilder) add(id []byte, datacenter uint32) {
+	p.ids = append(p.ids, id...)
+	p.entries = append(p.entries, userEntry{end: uint32(len(p.ids)), datacenter: datacenter})
 }
 
-func (p *pageBuilder) id(u listed) []byte { return p.ids[u.start:u.end] }
+// users iterates over what came, with the places of the datacenters.
+func (p *pageBuilder) users() iter.Seq2[[]byte, uint32] {
+	return func(yield func([]byte, uint32) bool) {
+		start := uint32(0)
+		for _, e := range p.entries {
+			if !yield(p.ids[start:e.end], e.datacenter) {
+				return
+			}
+			start = e.end
+		}
+	}
+}
 
 // NewWhitelist returns the whitelist of these ids, in any order. The same id
 // twice with the same datacenter is there once; with another it is an error.
 // The error is an *InvalidError.
 func NewWhitelist(ids iter.Seq2[string, Datacenter]) (*Whitelist, error) {
-	return NewWhitelistOf(0, 0, ids)
+	b := newBuilder()
+	b.unordered = true
+	if ids != nil {
+		for id, dc := range ids {
+			// Nothing writes to these bytes: a conversion would copy them.
+			if err := b.add(unsafe.Slice(unsafe.StringData(id), len(id)), dc); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.whitelist()
 }
 
-// NewWhitelistOf is NewWhitelist for who knows about how many users there are,
-// and how long their ids are together in bytes. It saves memory and time, and
-// need not be right.
-func NewWhitelistOf(users, bytes int, ids iter.Seq2[string, Datacenter]) (*Whitelist, error) {
-	w := &Whitelist{seed: maphash.MakeSeed()}
-	if ids == nil {
-		w.seal()
-		return w, nil
-	}
-	b := builder{known: map[Datacenter]uint32{}}
-	b.reserve(users, bytes)
+// NewSortedWhitelist is NewWhitelist for ids that rise, each once, which it does
+// not look at; an id is copied before yield returns. About how many users there
+// are saves memory and time, and need not be right.
+func NewSortedWhitelist(users int, ids iter.Seq2[[]byte, Datacenter]) (*Whitelist, error) {
+	b := newBuilder()
 	for id, dc := range ids {
+		if b.length == reserveMin {
+			b.reserve(users)
+		}
 		if err := b.add(id, dc); err != nil {
 			return nil, err
 		}
 	}
+	return b.whitelist()
+}
+
+func newBuilder() *builder { return &builder{known: map[Datacenter]uint32{}} }
+
+func (b *builder) whitelist() (*Whitelist, error) {
+	w := &Whitelist{seed: maphash.MakeSeed()}
 	if err := b.make(w); err != nil {
 		return nil, err
 	}
@@ -82,7 +107,7 @@ func (b *builder) make(w *Whitelist) error {
 		}
 	}
 	for i := range b.pages {
-		w.length += len(b.pages[i].users)
+		w.length += len(b.pages[i].entries)
 	}
 	return err
 }
@@ -101,24 +126,30 @@ func (b *builder) makePages(w *Whitelist, from, to int) error {
 	return nil
 }
 
-// reserveMin is how many users are worth reserving for.
+// reserveMin is how many users are worth reserving for, and tell how long the
+// others' ids will be.
 const reserveMin = 4 * userPages
 
 // reserve makes room in each page for its share, and a quarter more, since
 // chance is not even.
-func (b *builder) reserve(users, bytes int) {
+func (b *builder) reserve(users int) {
 	users = min(users, WhitelistMax)
-	if users < reserveMin {
+	if users < 2*reserveMin {
 		return
 	}
-	bytes = min(max(bytes, 0), users*UserIDMax)
+	bytes := 0
 	for i := range b.pages {
-		b.pages[i].users = make([]listed, 0, users/userPages*5/4)
-		b.pages[i].ids = make([]byte, 0, bytes/userPages*5/4)
+		bytes += len(b.pages[i].ids)
+	}
+	bytes = bytes * (users / userPages) / b.length
+	for i := range b.pages {
+		p := &b.pages[i]
+		p.entries = slices.Grow(p.entries, users/userPages*5/4)
+		p.ids = slices.Grow(p.ids, bytes*5/4)
 	}
 }
 
-func (b *builder) add(id string, dc Datacenter) error {
+func (b *builder) add(id []byte, dc Datacenter) error {
 	if b.length >= WhitelistMax {
 		return wrongUser(fmt.Sprintf("more than %d users", WhitelistMax), "fewer")
 	}
@@ -129,12 +160,7 @@ func (b *builder) add(id string, dc Datacenter) error {
 	if fresh && !ValidName(string(dc)) {
 		return wrongUser(fmt.Sprintf("%q in datacenter %q", UserID(id).String(), dc), nameBound)
 	}
-	b.unordered = b.unordered || b.length != 0 && b.previous >= id
-	b.previous = id
-	p := &b.pages[userPageOf(id)]
-	start := len(p.ids)
-	p.ids = append(p.ids, id...)
-	p.users = append(p.users, listed{start: uint32(start), end: uint32(len(p.ids)), datacenter: place})
+	b.pages[checksum(id)>>(32-userPageBits)].add(id, place)
 	b.length++
 	return nil
 }
@@ -143,8 +169,10 @@ func (b *builder) add(id string, dc Datacenter) error {
 // time.
 func (b *builder) place(dc Datacenter) (place uint32, fresh bool) {
 	// Mostly there are few, and comparing costs less than a map's hash.
-	if i := slices.Index(b.datacenters[:min(len(b.datacenters), 4)], dc); i >= 0 {
-		return uint32(i), false
+	for i, known := range b.datacenters[:min(len(b.datacenters), 4)] {
+		if known == dc {
+			return uint32(i), false
+		}
 	}
 	place, known := b.known[dc]
 	if !known {
@@ -157,27 +185,53 @@ func (b *builder) place(dc Datacenter) (place uint32, fresh bool) {
 
 // order puts a page's users in order, each once.
 func (b *builder) order(p *pageBuilder) error {
-	slices.SortFunc(p.users, func(u, o listed) int { return bytes.Compare(p.id(u), p.id(o)) })
-	ids := make([]byte, 0, len(p.ids))
-	kept := p.users[:0]
-	var last []byte
-	for _, u := range p.users {
-		id := p.id(u)
-		if n := len(kept); n != 0 && bytes.Equal(last, id) {
-			if was := kept[n-1].datacenter; was != u.datacenter {
-				pair := []Datacenter{b.datacenters[was], b.datacenters[u.datacenter]}
-				slices.Sort(pair)
-				return wrongUser(fmt.Sprintf("%q in %s and in %s", UserID(id).String(), pair[0], pair[1]), "one datacenter a user")
-			}
+	if p.rises() {
+		return nil
+	}
+	type listed struct {
+		id         []byte
+		datacenter uint32
+	}
+	users := make([]listed, 0, len(p.entries))
+	for id, dc := range p.users() {
+		users = append(users, listed{id, dc})
+	}
+	slices.SortFunc(users, func(u, o listed) int { return bytes.Compare(u.id, o.id) })
+	kept := pageBuilder{ids: make([]byte, 0, len(p.ids)), entries: p.entries[:0]}
+	for i, u := range users {
+		if i == 0 || !bytes.Equal(u.id, users[i-1].id) {
+			kept.add(u.id, u.datacenter)
 			continue
 		}
-		start := uint32(len(ids))
-		ids = append(ids, id...)
-		last = ids[start:]
-		kept = append(kept, listed{start: start, end: uint32(len(ids)), datacenter: u.datacenter})
+		if was := users[i-1].datacenter; was != u.datacenter {
+			pair := []Datacenter{b.datacenters[was], b.datacenters[u.datacenter]}
+			slices.Sort(pair)
+			return wrongUser(fmt.Sprintf("%q in %s and in %s", UserID(u.id).String(), pair[0], pair[1]), "one datacenter a user")
+		}
 	}
-	p.ids, p.users = ids, kept
+	*p = kept
 	return nil
+}
+
+// rises says whether the users are in order, each once.
+func (p *pageBuilder) rises() bool {
+	var last []byte // before every id
+	for id := range p.users() {
+		if bytes.Compare(last, id) >= 0 {
+			return false
+		}
+		last = id
+	}
+	return true
+}
+
+// text returns all ids as one string. What has little room to spare is taken as
+// it is.
+func (p *pageBuilder) text() string {
+	if cap(p.ids)-len(p.ids) > len(p.ids)/2 {
+		return string(p.ids)
+	}
+	return unsafe.String(unsafe.SliceData(p.ids), len(p.ids)) // nothing writes to these bytes any more
 }
 
 // pageMaker makes pages, one after the other.
@@ -185,44 +239,48 @@ type pageMaker struct {
 	*builder
 	seed   maphash.Seed
 	places []uint32 // of datacenters: index in those of the page that is made, plus one; 0 between pages
+	used   []uint32 // those that places has a place for
 	buffer []byte   // for digests
 }
 
 // make makes a page of users in order, none twice.
 func (m *pageMaker) make(from *pageBuilder) *userPage {
-	users := from.users
-	if len(users) == 0 {
+	n := len(from.entries)
+	if n == 0 {
 		return nil
 	}
-	slots := max(groupSlots, 1<<bits.Len(uint(2*len(users)-1)))
+	slots := max(groupSlots, 1<<bits.Len(uint(2*n-1)))
 	p := &userPage{
 		tags:    make([]uint64, slots/groupSlots),
 		slots:   make([]uint32, slots),
-		entries: make([]userEntry, len(users)),
-		ids:     string(from.ids),
+		entries: from.entries,
+		ids:     from.text(),
 	}
 	if m.places == nil {
 		m.places = make([]uint32, len(m.datacenters))
 	}
 	out := append(m.buffer[:0], digestUsers)
-	for i, u := range users {
-		id, dc := from.id(u), m.datacenters[u.datacenter]
-		place := m.places[u.datacenter]
+	i := uint32(0)
+	for id, of := range from.users() {
+		dc, place := m.datacenters[of], m.places[of]
 		if place == 0 {
 			p.datacenters = append(p.datacenters, dc)
+			m.used = append(m.used, of)
 			place = uint32(len(p.datacenters))
-			m.places[u.datacenter] = place
+			m.places[of] = place
 		}
-		p.entries[i] = userEntry{end: u.end, datacenter: place - 1}
-		p.insert(maphash.Bytes(m.seed, id), uint32(i))
+		p.entries[i].datacenter = place - 1
+		p.insert(maphash.Bytes(m.seed, id), i)
 		out = append(out, byte(len(id)), byte(len(id)>>8)) // 256 needs both
 		out = append(out, id...)
 		out = append(out, byte(len(dc)))
 		out = append(out, dc...)
+		i++
 	}
-	for _, u := range users {
-		m.places[u.datacenter] = 0
+	for _, of := range m.used {
+		m.places[of] = 0
 	}
+	m.used = m.used[:0]
 	p.digest = sha256.Sum256(out)
 	m.buffer = out
 	return p

@@ -1,6 +1,7 @@
 package binary
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 )
@@ -39,24 +40,54 @@ func sharedBytes(prev, key string) int {
 	return n
 }
 
-// keyReader puts the keys that it reads one after the other in pieces of
-// memory: each of a million user ids by itself would be a million allocations,
-// and one piece that grows would be copied again and again.
+// keyReader reads the keys of one list.
 type keyReader struct {
 	*reader
 	what      string
 	lengthMax int
-	prev      string
-	piece     strings.Builder
-	pieceSize int
+	key       []byte // the one read last
+	kept      pieces
 }
 
-const pieceMin, pieceMax = 512, 64 << 10
+// next reads a key and keeps it.
+func (k *keyReader) next() string { return k.kept.keep(k.pass()) }
 
-// next reads a key. It refuses one that is not higher than the one before, and
-// one that shares more with it than it says.
-func (k *keyReader) next() string {
+// pass reads a key that is the caller's until the next one is read. It refuses
+// one that is not higher than the one before, and one that shares more with it
+// than it says.
+func (k *keyReader) pass() []byte {
 	at := k.off
+	shared, rest := k.parts()
+	switch {
+	case k.err != nil:
+		return nil
+	case shared > uint64(len(k.key)):
+		k.fail(at, "%s: it shares %d bytes with the one before: want no more than the %d that there are", k.what, shared, len(k.key))
+	case int(shared)+len(rest) > k.lengthMax:
+		k.fail(at, "%s of %d bytes: want 1 to %d", k.what, int(shared)+len(rest), k.lengthMax)
+	case !higher(rest, k.key[shared:]):
+		k.fail(at, "%s: want a higher one than the one before", k.what)
+	case shared < sharedMax && int(shared) < len(k.key) && rest[0] == k.key[shared]:
+		k.fail(at, "%s: it shares more than %d bytes with the one before: want all that it shares, up to %d", k.what, shared, sharedMax)
+	}
+	if k.err != nil {
+		return nil
+	}
+	k.key = append(k.key[:shared], rest...)
+	return k.key
+}
+
+// parts reads how many bytes a key shares with the one before, and those that
+// follow.
+func (k *keyReader) parts() (shared uint64, rest []byte) {
+	if left := k.data[k.off:]; k.err == nil && len(left) > half {
+		// Nearly all are like this.
+		shared, follow := left[0]>>4, left[0]&half
+		if shared != half && follow != half {
+			k.off += int(follow) + 2
+			return uint64(shared), left[1 : follow+2]
+		}
+	}
 	header := k.byte(k.what)
 	shared, follow := uint64(header>>4), uint64(header&half)
 	if shared == half {
@@ -65,33 +96,33 @@ func (k *keyReader) next() string {
 	if follow == half {
 		follow += k.below(uint64(k.lengthMax), k.what)
 	}
-	prev := k.prev
-	rest := k.bytes(int(follow)+1, k.what)
-	switch {
-	case k.err != nil:
-		return ""
-	case shared > uint64(len(prev)):
-		k.fail(at, "%s: it shares %d bytes with the one before: want no more than the %d that there are", k.what, shared, len(prev))
-	case int(shared)+len(rest) > k.lengthMax:
-		k.fail(at, "%s of %d bytes: want 1 to %d", k.what, int(shared)+len(rest), k.lengthMax)
-	case string(rest) <= prev[shared:]:
-		k.fail(at, "%s: want a higher one than the one before", k.what)
-	case shared < sharedMax && int(shared) < len(prev) && rest[0] == prev[shared]:
-		k.fail(at, "%s: it shares more than %d bytes with the one before: want all that it shares, up to %d", k.what, shared, sharedMax)
-	}
-	if k.err != nil {
-		return ""
-	}
-	length := int(shared) + len(rest)
-	if k.piece.Cap()-k.piece.Len() < length {
+	return shared, k.bytes(int(follow)+1, k.what)
+}
+
+// higher says whether b, which is not empty, is above a. Mostly the first bytes
+// say it.
+func higher(b, a []byte) bool {
+	return len(a) == 0 || b[0] > a[0] || b[0] == a[0] && bytes.Compare(b, a) > 0
+}
+
+// pieces keeps keys one after the other in pieces of memory: each of a million
+// user ids by itself would be a million allocations, and one piece that grows
+// would be copied again and again.
+type pieces struct {
+	piece strings.Builder
+	size  int
+}
+
+const pieceMin, pieceMax = 512, 64 << 10
+
+func (p *pieces) keep(key []byte) string {
+	if p.piece.Cap()-p.piece.Len() < len(key) {
 		// The keys in the piece before keep it.
-		k.pieceSize = min(max(2*k.pieceSize, pieceMin), pieceMax)
-		k.piece.Reset()
-		k.piece.Grow(k.pieceSize)
+		p.size = min(max(2*p.size, pieceMin), pieceMax)
+		p.piece.Reset()
+		p.piece.Grow(p.size)
 	}
-	start := k.piece.Len()
-	k.piece.WriteString(prev[:shared])
-	k.piece.Write(rest)
-	k.prev = k.piece.String()[start:]
-	return k.prev
+	start := p.piece.Len()
+	p.piece.Write(key)
+	return p.piece.String()[start:]
 }

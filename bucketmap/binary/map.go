@@ -121,6 +121,10 @@ func (r *reader) datacenters() []bucketmap.Datacenter {
 
 // place reads the index of a datacenter.
 func (r *reader) place(datacenters []bucketmap.Datacenter, what string) bucketmap.Datacenter {
+	if r.err == nil && r.off < len(r.data) && r.data[r.off] < uint8(min(len(datacenters), 0x80)) {
+		r.off++ // one byte: it is asked once a user
+		return datacenters[r.data[r.off-1]]
+	}
 	i := r.below(uint64(len(datacenters)), what)
 	if r.err != nil {
 		return ""

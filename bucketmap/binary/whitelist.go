@@ -39,9 +39,9 @@ func (r *reader) users(datacenters []bucketmap.Datacenter) *bucketmap.Whitelist 
 	// Two bytes of id and a datacenter.
 	count := r.count(3, "users on the whitelist")
 	keys := keyReader{reader: r, what: "user id", lengthMax: bucketmap.UserIDMax}
-	w, err := bucketmap.NewWhitelistOf(count, 2*(len(r.data)-r.off), func(yield func(string, bucketmap.Datacenter) bool) {
+	w, err := bucketmap.NewSortedWhitelist(count, func(yield func([]byte, bucketmap.Datacenter) bool) {
 		for range count {
-			id, dc := keys.next(), r.place(datacenters, "datacenter of a user")
+			id, dc := keys.pass(), r.place(datacenters, "datacenter of a user")
 			if r.err != nil || !yield(id, dc) {
 				return
 			}
