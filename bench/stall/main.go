@@ -149,9 +149,9 @@ func (m *moved) remember(stall time.Duration, what string) {
 
 // print gives all figures.
 func (m *moved) print(out io.Writer) {
-	fmt.Fprintf(out, "  write stall, there     %s\n  write stall, back      %s\n", m.there, m.back)
+	fmt.Fprintf(out, "  write stall, there           %s\n  write stall, back            %s\n", m.there, m.back)
 	for _, name := range slices.Sorted(maps.Keys(m.parts)) {
-		fmt.Fprintf(out, "  %-22s %s\n", name, m.parts[name])
+		fmt.Fprintf(out, "  %-28s %s\n", name, m.parts[name])
 	}
 	for _, l := range m.longest {
 		fmt.Fprintf(out, "  among the longest: %s, %s\n", times.Ms(l.stall), l.what)
@@ -200,7 +200,12 @@ func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
 		c.focus.Store(nobody)
 		*stalls = append(*stalls, stall)
 		m.remember(stall, strings.Join(args[:3], " ")+": "+stallNote(events))
-		addParts(m.parts, events)
+		parts := map[string]times.Times{}
+		addParts(parts, events)
+		for name, all := range parts {
+			name += map[bool]string{true: ", there", false: ", back"}[n%2 == 0]
+			m.parts[name] = append(m.parts[name], all...)
+		}
 		stepsBack(m.reasons, events)
 	}
 	return nil
