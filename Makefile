@@ -11,7 +11,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(BIN)/golangci-lint-$(LINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish bench-fence bench-stall bench-promote bench-move fuzz soak servers clean
+.PHONY: help build demo demo-faults sabotage test test-short conformance lint fmt docs docs-faults bench bench-edge bench-publish bench-fence bench-stall bench-promote bench-move bench-console fuzz soak servers clean
 
 # Which proxy the conformance suite is run against: drover, nginx, haproxy or all.
 PEER ?= all
@@ -27,8 +27,11 @@ build: ## build proxy and migrator into the cache folder, and say where
 	$(GO) build -o $(BIN)/drover-migrator ./migrator
 	@echo "$(BIN)/drover-proxy and $(BIN)/drover-migrator"
 
-demo: ## watch 20,000 users move under load; KEEP=1 leaves everything running
+demo: ## watch a campaign move 20,000 users under load; KEEP=1 leaves everything running
 	$(GO) run ./tools/demo $(if $(KEEP),--keep) $(DEMO)
+
+demo-faults: ## inject faults while a campaign runs: it must hold or take users home, and tracers must find them
+	$(GO) run ./tools/demo faults $(DEMO)
 
 sabotage: ## the demo with the fence off: it must lose writes and say so
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; set -o pipefail; \
@@ -92,10 +95,13 @@ bench-move: servers ## 100 of 1,000 buckets copied beside mariadb-dump and LOAD 
 
 bench-stall: servers ## how long a move keeps a writing user waiting: on loopback, then 20 ms apart
 	$(GO) run ./bench/stall --moves 1000 --gate
-	$(GO) run ./bench/stall --rtt 20ms --moves 120 --gate
+	$(GO) run ./bench/stall --rtt 20ms --rate 100 --gate
 
 bench-promote: servers ## 200 promotions of a shard there and back under 1,000 transactions/s, through the proxy and beside it
 	$(GO) run ./bench/promote --gate
+
+bench-console: ## how soon, and how smoothly, Chromium shows the console on a map of a million buckets that changes
+	$(GO) run ./bench/console
 
 bench-fence: servers ## CPU time of a write with no fence, by the library, by triggers, and by both, side by side
 	$(GO) run ./bench/fence

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
 	"drover/tools/demo/internal/stage"
@@ -17,30 +20,14 @@ func (s *show) inBatches() act {
 		short: "batches of buckets",
 		steps: s.options.batches,
 		play: func(ctx context.Context, bar *progress) error {
-			buckets, err := s.homes(ctx, stage.Alpha)
-			if err != nil {
-				return err
-			}
-			for i := range s.options.batches {
-				batch := buckets[i*len(buckets)/s.options.batches : (i+1)*len(buckets)/s.options.batches]
-				if len(batch) == 0 {
-					bar.ok()
-					continue
+			looks := errgroup.Group{}
+			err := s.playWave(ctx, bar, waveBatches, func(i int, t *planStep) string {
+				if i == s.options.batches/2 && s.options.look != nil {
+					looks.Go(func() error { return s.options.look(ctx, s.stage.Console, s.stage.ConsoleToken) })
 				}
-				bar.step("%s with %s", plural(len(batch), "bucket"), plural(s.usersIn(batch), "user"))
-				if err := s.aim(ctx, batch...); err != nil {
-					return err
-				}
-				moved, err := s.migrator(ctx, "bucket", "move", ranges(batch), "--to", string(stage.Gamma), "--why", "faster now")
-				if err != nil {
-					return err
-				}
-				if moved {
-					s.bunches = append(s.bunches, fmt.Sprint(batch[0]))
-				}
-				bar.ok()
-			}
-			return nil
+				return fmt.Sprintf("%s with %s", plural(len(t.buckets), "bucket"), plural(t.Users, "user"))
+			})
+			return errors.Join(err, looks.Wait())
 		},
 	}
 }

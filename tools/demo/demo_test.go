@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,9 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// short is the demo in a few seconds, with a load that other tests beside it
-// leave room for: writers of a row that is locked most of the time never catch up.
-func short(t *testing.T) options {
+// full is the demo with its programs built.
+func full(t *testing.T) options {
 	t.Helper()
 	programs.Do(func() {
 		if programs.dir, programs.err = os.MkdirTemp("", "drover-demo-programs-"); programs.err == nil {
@@ -47,9 +47,18 @@ func short(t *testing.T) options {
 	}
 	o := defaults()
 	o.bin, o.work = programs.dir, t.TempDir()
+	return o
+}
+
+// short is full in a few seconds, with a load that other tests beside it leave
+// room for: writers of a row that is locked most of the time never catch up.
+func short(t *testing.T) options {
+	t.Helper()
+	o := full(t)
 	o.users, o.buckets, o.rate, o.rateMin = 2000, 64, 80, 40
 	o.employees, o.trickle, o.batches = 10, 4, 2
-	o.calm, o.pause = 500*time.Millisecond, 200*time.Millisecond
+	o.calm, o.pause, o.bake, o.rehearsals = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond, 1
+	o.offMax, o.slow = math.Inf(1), 10*time.Second // seconds say nothing beside other tests
 	o.jobRate = 40
 	return o
 }
@@ -84,11 +93,16 @@ func newOutput(t *testing.T) *output {
 
 func TestEverybodyMovesAndNobodyNotices(t *testing.T) {
 	o, out := short(t), newOutput(t)
+	if pictures := os.Getenv("DROVER_CONSOLE_PICTURES"); pictures != "" {
+		o = full(t) // a picture is of the whole demo
+	}
+	o.look = lookAtConsole(t)
 	if err := run(t.Context(), o, newScreen(out, false)); err != nil {
 		t.Error(err)
 		logMigrators(t, o.work)
 	}
-	for _, want := range []string{"GREEN", "The default has changed", "users      before    after\nlegacy      2,000        0\ncloud           0    2,000"} {
+	for _, want := range []string{"GREEN", "The default has changed", "The campaign took",
+		fmt.Sprintf("users      before    after\nlegacy   %8[1]s        0\ncloud           0 %8[1]s", thousands(o.users))} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q", want)
 		}

@@ -8,15 +8,17 @@
 //	go run ./tools/demo --fence off  the same without the fence: it must lose writes
 //
 // It exits with 0 only when no request failed, no write was lost or applied
-// twice, and no read was stale, at 500 requests a second or more; with 1 when
+// twice, and no read was stale, at 500 requests a second or more, and the
+// campaign took as long as its simulation had said, within 20 %; with 1 when
 // something of that went wrong or a command failed, and with 130 when it was
 // interrupted.
 //
 // The order of a run: internal/stage builds the programs and starts the
 // servers; internal/load sends requests and checks the answers against
-// internal/ledger; the acts, a file each, call the migrator as an operator
-// would; after each act the load pauses for a moment, and the ledger is
-// compared with the databases (show.go); summary.go judges.
+// internal/ledger; the plan of a campaign is made (planning.go, plan.go), and
+// migrator campaign run moves everybody, a wave an act (campaign.go, waves.go);
+// between two acts the campaign is paused, the load too for a moment, and the
+// ledger is compared with the databases (show.go); summary.go judges.
 //
 // It leaves nothing behind, but for the logs of a run that went wrong.
 package main

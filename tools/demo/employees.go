@@ -16,17 +16,13 @@ func (s *show) employees() act {
 		short: "employees by whitelist",
 		steps: 3,
 		play: func(ctx context.Context, bar *progress) error {
-			users := s.chooseEmployees()
-			bar.step("migrator whitelist add")
-			args := []string{"whitelist", "add", "--to", string(stage.Target), "--wait", "5s", "--why", "employees go first"}
-			for _, user := range users {
-				args = append(args, user.ID())
-			}
-			if _, err := s.migrator(ctx, args...); err != nil {
+			if err := s.playWave(ctx, bar, waveWhitelist, func(int, *planStep) string { return "the campaign puts them on the whitelist" }); err != nil {
 				return err
 			}
-			bar.ok()
-			s.heat(users)
+			if err := s.stage.UpToDate(ctx); err != nil {
+				return err
+			}
+			users := s.chooseEmployees()
 			bar.step("each of them adds steps")
 			for _, user := range users {
 				served, ok := s.users.Write(ctx, user)

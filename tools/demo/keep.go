@@ -15,8 +15,10 @@ func (s *show) keep(ctx context.Context) {
 	}
 	migrator := strings.Join(s.stage.MigratorCommand(), " ")
 	bucket := "0"
-	if len(s.singles) != 0 {
-		bucket = fmt.Sprint(s.singles[0])
+	if s.campaign != nil {
+		if singles := s.campaign.plan.wave(waveSingles); len(singles.Steps) != 0 {
+			bucket = singles.Steps[0].Buckets
+		}
 	}
 	proxy, today := s.stage.Proxy, s.ledger.Date(0)
 	for _, line := range []string{
@@ -25,6 +27,8 @@ func (s *show) keep(ctx context.Context) {
 		"",
 		"   export M='" + migrator + "'",
 		"   $M status",
+		"   $M campaign status",
+		"   $M slo check --empty " + string(stage.Source),
 		"   $M map history | head",
 		fmt.Sprintf("   $M bucket return %s              # bucket %s goes back to %s; once more, and it comes again", bucket, bucket, stage.Source),
 		fmt.Sprintf("   $M shard promote %s --to %s  # %s goes back", stage.Beta, stage.Source, stage.Beta),
@@ -36,7 +40,8 @@ func (s *show) keep(ctx context.Context) {
 		"",
 		fmt.Sprintf("   applications in %s: %s", stage.Source, strings.Join(s.stage.Applications[stage.Source], ", ")),
 		fmt.Sprintf("   applications in %s: %s", stage.Target, strings.Join(s.stage.Applications[stage.Target], ", ")),
-		"   logs, configurations and the map: " + s.stage.Dir,
+		"   the console: " + s.stage.Console + " (any name, and the token in " + s.stage.ConsoleToken + ")",
+		"   logs, configurations, the plan and the map: " + s.stage.Dir,
 		"",
 		"Ctrl-C ends everything.",
 	} {

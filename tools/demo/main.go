@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -32,16 +33,25 @@ type options struct {
 	employees  int
 	trickle    int           // single buckets that move
 	batches    int           // that take the rest of alpha's buckets
+	slow       time.Duration // of the objective of latency; 0: the stage's own
+	offMax     float64       // by how much the forecast may be off, as a share of what the campaign took
+	rehearsals int           // buckets that go over and back before the plan is made
+	bake       time.Duration // how long the campaign looks at the objectives after each step
+	promotion  time.Duration // what the plan expects of a promotion
 	calm       time.Duration // the acts in which nothing moves
-	pause      time.Duration // before each move, with the load on its users already
+	pause      time.Duration // before each wave, with the load on its users already
 	jobWriters int           // in each datacenter
 	jobRate    int           // writes a second
+
+	// look is shown the console in the middle of the batches; nil: nobody is.
+	look func(ctx context.Context, url, token string) error
 }
 
 func defaults() options {
 	return options{
-		users: 20_000, rate: 600, rateMin: 500, fence: "library",
-		buckets: 1024, employees: 50, trickle: 20, batches: 8, calm: 6 * time.Second, pause: 700 * time.Millisecond, jobWriters: 6, jobRate: 60,
+		users: 20_000, rate: 540, rateMin: 500, fence: "library",
+		buckets: 1024, employees: 50, trickle: 20, batches: 8,
+		offMax: 0.2, rehearsals: 3, bake: time.Second, promotion: time.Second, calm: 6 * time.Second, pause: 700 * time.Millisecond, jobWriters: 6, jobRate: 50,
 	}
 }
 
@@ -74,6 +84,7 @@ func command(out io.Writer, keep bool) *cobra.Command {
 	flags.StringVar(&o.bin, "bin", "", "a folder with the programs proxy, migrator and sampleapp; built when not given")
 	flags.StringVar(&o.work, "work", "", "the folder for configurations, logs and the map; a temporary one when not given")
 	flags.BoolVar(&o.keep, "keep", keep, "leave everything running at the end, until Ctrl-C")
+	c.AddCommand(faultsCommand(out))
 	return c
 }
 

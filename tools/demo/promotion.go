@@ -8,29 +8,32 @@ import (
 )
 
 // promotion ends the soak of the batches, and takes shard beta over with
-// everybody on it: its replica in the cloud becomes the primary.
+// everybody on it: its replica in the cloud becomes the primary. With that the
+// campaign ends.
 func (s *show) promotion() act {
 	return act{
-		title: fmt.Sprintf("The soaked batches are finished, and shard %s is promoted: its replica in %s becomes the primary.", stage.Beta, stage.Target),
+		title: fmt.Sprintf("The soaked batches are finished, and shard %s is promoted: its replica in %s becomes the primary. Then the campaign is done.", stage.Beta, stage.Target),
 		short: "promotion of " + string(stage.Beta),
-		steps: s.options.batches + 1,
+		steps: s.options.batches + 2,
 		play: func(ctx context.Context, bar *progress) error {
-			for i, bucket := range s.bunches {
+			batches := s.campaign.plan.wave(waveBatches)
+			for i := range batches.Steps {
+				if !s.campaign.has(batches.id(i)) {
+					continue // without the fence some do not move
+				}
 				bar.step("batch %d is finished: %s forgets it", i+1, stage.Alpha)
-				if _, err := s.migrator(ctx, "bucket", "finish", bucket); err != nil {
+				if _, err := s.migrator(ctx, "bucket", "finish", fmt.Sprint(batches.Steps[i].buckets[0])); err != nil {
 					return err
 				}
 				bar.ok()
 			}
-			buckets, err := s.homes(ctx, stage.Beta)
-			if err != nil {
+			if err := s.playWave(ctx, bar, waveShards, func(_ int, t *planStep) string {
+				return fmt.Sprintf("promote %s with %s", t.Shard, plural(t.Users, "user"))
+			}); err != nil {
 				return err
 			}
-			bar.step("promote %s with %s", stage.Beta, plural(s.usersIn(buckets), "user"))
-			if err := s.aim(ctx, buckets...); err != nil {
-				return err
-			}
-			if _, err := s.migrator(ctx, "shard", "promote", string(stage.Beta), "--to", string(stage.Target), "--why", "the rest at once"); err != nil {
+			bar.step("migrator campaign run ends")
+			if err := s.campaign.over(ctx); err != nil {
 				return err
 			}
 			bar.ok()

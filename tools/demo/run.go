@@ -21,7 +21,7 @@ import (
 func run(ctx context.Context, o options, screen *screen) (err error) {
 	began := time.Now()
 	screen.line("Setting the stage (not part of the show):")
-	set, err := stage.Set(ctx, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: alphaShare, Fence: o.fence,
+	set, err := stage.Set(ctx, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: alphaShare, Fence: o.fence, Slow: o.slow,
 		Bin: o.bin, Dir: o.work, Log: func(format string, args ...any) { screen.line("   "+format, args...) }})
 	if err != nil {
 		return fmt.Errorf("set the stage: %w", err)

@@ -28,12 +28,12 @@ type show struct {
 	loads sync.WaitGroup
 	going bool // the load is not paused
 
-	singles []bucketmap.BucketID // that moved one by one, and are soaking
-	bunches []string             // the batches that are soaking
-	acts    []played
-	warm    load.Figures // of the time before the first act
-	audit   ledger.Audit // the newest
-	flip    flip
+	campaign   *campaign     // nil until the plan is made
+	forecasted time.Duration // by the campaign's own simulation
+	acts       []played
+	warm       load.Figures // of the time before the first act
+	audit      ledger.Audit // the newest
+	flip       flip
 }
 
 // act is one part of the show.
@@ -59,13 +59,19 @@ func (s *show) perform(ctx context.Context) error {
 	s.screen.line("%s users live in %s; %s is empty. %s requests a second go through one edge,", thousands(s.options.users), stage.Source,
 		stage.Target, thousands(s.options.rate))
 	s.screen.line("and a nightly job writes around it. Nobody may notice what happens now.")
+	s.screen.line("The console is at %s: any name, and the token in %s", s.stage.Console, s.stage.ConsoleToken)
 	if s.options.fence == stage.FenceOff {
 		s.screen.line("THE FENCE IS OFF: applications write wherever their map says. Writes will be lost.")
 	}
 	if err := s.warmUp(ctx); err != nil {
 		return err
 	}
-	for i, a := range []act{s.calm(), s.employees(), s.trickle(), s.inBatches(), s.promotion(), s.thereAndBack()} {
+	acts := []act{s.calm(), s.planning(), s.employees(), s.trickle(), s.inBatches()}
+	if s.options.fence != stage.FenceOff { // a campaign does not give a return up, and without the fence it may never work
+		acts = append(acts, s.thereAndBack())
+	}
+	acts = append(acts, s.promotion())
+	for i, a := range acts {
 		if err := s.playAct(ctx, i, a); err != nil {
 			return err
 		}
@@ -99,6 +105,9 @@ func (s *show) playAct(ctx context.Context, number int, a act) error {
 	bar.end()
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if s.campaign != nil {
+		err = errors.Join(err, s.campaign.turned())
 	}
 	s.heat(nil)
 	took := time.Since(began)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -36,6 +37,7 @@ func (s *show) judge(ctx context.Context, failure error) error {
 		plural(job.Writes, "write"), thousands(job.Refused))
 	s.screen.line("Every acknowledged write was looked for at its user's home: %s.", plural(s.audit.Acknowledged, "write"))
 	s.findings(snap)
+	off, known := s.compare()
 
 	var wrong []string
 	add := func(bad bool, format string, args ...any) {
@@ -56,6 +58,8 @@ func (s *show) judge(ctx context.Context, failure error) error {
 	}
 	if failure == nil && s.options.fence != stage.FenceOff {
 		add(!s.flipped(), "the default did not change once from %s to %s", stage.Source, stage.Target)
+		add(!known || math.Abs(off) > s.options.offMax, "the forecast is off by %+.0f %%, want %.0f at most", 100*off, 100*s.options.offMax)
+		add(len(s.campaign.open()) != 0, "steps of the campaign are not passed: %s", strings.Join(s.campaign.open(), ", "))
 		add(after[stage.Target] != s.options.users, "%s are still in %s", plural(after[stage.Source], "user"), stage.Source)
 	}
 	if failure == nil && len(wrong) == 0 {
@@ -66,6 +70,21 @@ func (s *show) judge(ctx context.Context, failure error) error {
 		failure = errors.Join(failure, fmt.Errorf("%w: %s", errRed, strings.Join(wrong, "; ")))
 	}
 	return errors.Join(failure, s.stage.SaveMetrics(ctx))
+}
+
+// compare prints the forecast beside what the campaign took, and returns by how
+// much more that was, as a share of what it took; known says whether it came so
+// far.
+func (s *show) compare() (off float64, known bool) {
+	if s.campaign == nil || s.campaign.took == 0 {
+		return 0, false
+	}
+	took := s.campaign.took
+	off = (s.forecasted - took).Seconds() / took.Seconds()
+	s.screen.line("The campaign took %.1f s, its simulation had said %.1f s: %+.0f %%. (Four waves, each from the word to go on to the end of its",
+		took.Seconds(), s.forecasted.Seconds(), 100*off)
+	s.screen.line("last bake. The plan's times are of the rehearsal; the breaks between acts, and the way there and back, are in neither.)")
+	return off, true
 }
 
 // sum adds what was new in each act: what was lost once counts, even if it was

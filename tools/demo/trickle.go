@@ -15,26 +15,9 @@ func (s *show) trickle() act {
 		short: "a trickle of buckets",
 		steps: s.options.trickle,
 		play: func(ctx context.Context, bar *progress) error {
-			buckets, err := s.homes(ctx, stage.Alpha)
-			if err != nil {
-				return err
-			}
-			for i := range s.options.trickle {
-				b := buckets[i*len(buckets)/s.options.trickle]
-				bar.step("bucket %d with its %s", b, plural(len(s.usersOf[b]), "user"))
-				if err := s.aim(ctx, b); err != nil {
-					return err
-				}
-				moved, err := s.migrator(ctx, "bucket", "move", fmt.Sprint(b), "--to", string(stage.Gamma), "--why", "a trickle first")
-				if err != nil {
-					return err
-				}
-				if moved {
-					s.singles = append(s.singles, b)
-				}
-				bar.ok()
-			}
-			return nil
+			return s.playWave(ctx, bar, waveSingles, func(_ int, t *planStep) string {
+				return fmt.Sprintf("bucket %s with its %s", t.Buckets, plural(t.Users, "user"))
+			})
 		},
 	}
 }

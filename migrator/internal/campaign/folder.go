@@ -50,6 +50,15 @@ func live(folder string) bool {
 	return err == nil && !free
 }
 
+// looked is when a run last went round; zero where nobody knows.
+func looked(folder string) time.Time {
+	info, err := os.Stat(filepath.Join(folder, runLockName))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime().UTC()
+}
+
 // Apply checks a plan against the map in force and begins its campaign in dir,
 // which is made where it is not there. It returns the campaign's id. The plan
 // that it keeps has the figures counted anew.

@@ -15,10 +15,19 @@ type Judge interface {
 	Evaluate(ctx context.Context) slo.Verdict
 }
 
-// Parity says whether few enough mirrored answers differ: Healthy when at most
-// the share most does, Burning when certainly more do, else Unknown.
+// Parity says whether few enough mirrored answers differ, of those that were
+// compared since the first look with the same since: Healthy when at most the share
+// most does, Burning when certainly more do, else Unknown.
 type Parity interface {
-	Parity(ctx context.Context, most float64) slo.Verdict
+	Parity(ctx context.Context, most float64, since Since) slo.Verdict
+}
+
+// Since names what mirrored answers are judged from: the last line of the journal by
+// which users of the wave came to the target or home, an operator said resume, or a
+// run began. What was compared before tells of others, or of a fault that is mended.
+type Since struct {
+	Wave string
+	Line uint64 // and not its time: a clock that was set back gives many lines one
 }
 
 // verdict is what the gate of a wave makes of a verdict.
@@ -127,9 +136,9 @@ func (v *verdict) choose(names []string) {
 
 // ask asks the judge, and the parity where the gate has one. It always comes
 // back with a verdict: what takes too long is unknown.
-func ask(ctx context.Context, g Gate, judge Judge, parity Parity, maxAge time.Duration) verdict {
+func ask(ctx context.Context, g Gate, judge Judge, parity Parity, since Since, maxAge time.Duration) verdict {
 	asked := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, askMax)
+	ctx, cancel := context.WithTimeoutCause(ctx, askMax, fmt.Errorf("no answer within %s", askMax))
 	defer cancel()
 	v := gated(g, judge.Evaluate(ctx), asked, time.Now(), maxAge)
 	if g.Parity == nil || v.level == slo.Burning {
@@ -144,7 +153,7 @@ func ask(ctx context.Context, g Gate, judge Judge, parity Parity, maxAge time.Du
 	if parity == nil {
 		return v.unknown("the gate asks for parity, and nobody compares answers: set mirror at the proxies, or leave gate.parity out")
 	}
-	p := gated(Gate{}, parity.Parity(ctx, *g.Parity), asked, time.Now(), maxAge)
+	p := gated(Gate{}, parity.Parity(ctx, *g.Parity, since), asked, time.Now(), maxAge)
 	v.cause = CauseParity
 	if p.level == slo.Healthy || p.level == slo.Unhealthy || v.level == slo.Unknown && p.level != slo.Burning {
 		v.cause = "" // the objectives decide

@@ -258,19 +258,19 @@ func TestAGateWithParityHoldsWithoutItAndGoesBackWhenAnswersDiffer(t *testing.T)
 		{says(slo.Healthy), slo.Healthy, ""},
 		{says(slo.Burning), slo.Burning, CauseParity},
 	} {
-		if v := ask(t.Context(), g, f, c.parity, time.Minute); v.level != c.want || v.cause != c.cause {
+		if v := ask(t.Context(), g, f, c.parity, Since{}, time.Minute); v.level != c.want || v.cause != c.cause {
 			t.Errorf("%v: %+v", c.parity, v)
 		}
 	}
 	f.level = func() slo.Level { return slo.Unknown }
-	if v := ask(t.Context(), g, f, says(slo.Healthy), time.Minute); v.level != slo.Unknown || v.cause != "" {
+	if v := ask(t.Context(), g, f, says(slo.Healthy), Since{}, time.Minute); v.level != slo.Unknown || v.cause != "" {
 		t.Errorf("unknown objectives: %+v", v)
 	}
 }
 
 type says slo.Level
 
-func (s says) Parity(_ context.Context, most float64) slo.Verdict {
+func (s says) Parity(context.Context, float64, Since) slo.Verdict {
 	return slo.Verdict{Level: slo.Level(s), Reason: "as it is", At: time.Now()}
 }
 

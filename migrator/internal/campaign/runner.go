@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -75,6 +77,7 @@ type run struct {
 	results  chan result  // parallelMax and returnsMax workers never wait to be heard
 	verdicts chan verdict // one look at a time
 	asking   bool
+	beaten   time.Time
 	wave     int // whose gate the look under way was asked with
 	verdict  *verdict
 	void     bool // what is asked for now was asked before something changed
@@ -221,6 +224,7 @@ func (r *run) loop(ctx context.Context, changed <-chan struct{}) error {
 // once does what is to be done now. It says whether the campaign is over.
 func (r *run) once(ctx context.Context) (done bool, err error) {
 	r.next = time.Now().Add(r.Every)
+	r.beat()
 	if err := r.obey(ctx); err != nil {
 		return false, err
 	}
@@ -232,6 +236,7 @@ func (r *run) once(ctx context.Context) (done bool, err error) {
 		r.interrupt()
 	}
 	if s.returning != nil {
+		r.look(ctx) // the judge's windows are made of regular looks
 		return false, r.giveBack(ctx)
 	}
 	if err := r.orphans(ctx); err != nil {
@@ -251,6 +256,20 @@ func (r *run) once(ctx context.Context) (done bool, err error) {
 		r.next = time.Now()
 	}
 	return false, nil
+}
+
+// beatEvery is how often a run shows that it is alive, at most.
+const beatEvery = 5 * time.Second
+
+// beat shows that the run goes round, by the time of its lock: see Status.Looked.
+// That it cannot makes it look stuck, and is no reason to be.
+func (r *run) beat() {
+	now := time.Now()
+	if now.Sub(r.beaten) < min(r.Every, beatEvery) {
+		return
+	}
+	r.beaten = now
+	_ = os.Chtimes(filepath.Join(r.j.dir, runLockName), now, now)
 }
 
 // obey takes the operators' orders in: what they mean is in the state already.
@@ -278,9 +297,10 @@ func (r *run) look(ctx context.Context) {
 		return
 	}
 	r.asking, r.wave, r.void = true, wave, false
-	gate := r.j.state.plan.Waves[wave].Gate
+	w := r.j.state.plan.Waves[wave]
+	since := Since{Wave: w.Name, Line: r.j.state.mirrored}
 	judge, parity, age := r.Judge, r.Parity, r.maxAge()
-	go func() { r.verdicts <- ask(ctx, gate, judge, parity, age) }() // leave waits for it
+	go func() { r.verdicts <- ask(ctx, w.Gate, judge, parity, since, age) }() // leave waits for it
 }
 
 // forget makes the next decision wait for a new look: something has changed.
@@ -333,9 +353,27 @@ func (r *run) decide(ctx context.Context) (again, done bool, err error) {
 	return false, false, nil
 }
 
-// noteEvery bounds the lines that differ in their reason's figures alone: 1,440
-// a day of about 2 KB each.
-const noteEvery = time.Minute
+const (
+	// noteEvery bounds the lines that differ in their reason's figures alone: 1,440
+	// a day of about 2 KB each.
+	noteEvery = time.Minute
+	// noteOtherEvery bounds those that have another reason: 35 MB a day at worst, of
+	// a source that fails now in this way and now in that.
+	noteOtherEvery = 5 * time.Second
+)
+
+// figuresIn are a reason's figures: times, shares, counts.
+var figuresIn = regexp.MustCompile(`[0-9][0-9a-zA-Zµ.:%+-]*`)
+
+// noted says whether a decision that is like the last one, but for its reason, needs
+// no line yet.
+func noted(last *Entry, reason string) bool {
+	every := noteOtherEvery
+	if figuresIn.ReplaceAllString(last.Decision.Reason, "") == figuresIn.ReplaceAllString(reason, "") {
+		every = noteEvery
+	}
+	return last.Decision.Reason == reason || time.Since(last.At) < every
+}
 
 // note writes a decision that differs from the last one.
 func (r *run) note(ctx context.Context, d Decision, v *verdict) error {
@@ -343,7 +381,7 @@ func (r *run) note(ctx context.Context, d Decision, v *verdict) error {
 	last := r.j.state.decision
 	if last != nil && last.Decision.Action == d.Action && last.Decision.Cause == d.Cause && last.Decision.Rate == d.Rate &&
 		last.Decision.Step == d.Step && last.Level == v.level && d.Action != ActBegin && d.Action != ActPass &&
-		(last.Decision.Reason == d.Reason || time.Since(last.At) < noteEvery) {
+		noted(last, d.Reason) {
 		return nil
 	}
 	return r.put(ctx, Entry{Kind: EntryDecision, Who: pacerName, Decision: &d, Why: d.Reason, Level: v.level, Figures: v.figures})

@@ -41,6 +41,7 @@ type State struct {
 	begun     time.Time // of the first run
 	watched   time.Time // since when the objectives have been looked at, and were good enough, without a gap
 	bad       bool      // as of the last decision they were not, or not known
+	mirrored  uint64    // see Since
 	paused    string    // by whom and why; empty: not
 	stopped   string
 	stopCause Cause
@@ -104,9 +105,12 @@ func (s *State) take(e Entry) error {
 		if s.begun.IsZero() {
 			s.begun = e.At
 		}
-		s.watched = e.At // nobody looked before
+		s.watched, s.mirrored = e.At, e.Seq // nobody looked before
 	case EntryCommand:
 		s.pending = append(s.pending, e)
+		if e.Command == Resume {
+			s.mirrored = e.Seq
+		}
 		err = s.command(e)
 	case EntryObeyed:
 		s.pending = slices.DeleteFunc(s.pending, func(p Entry) bool { return p.Seq == e.Of })
@@ -174,14 +178,14 @@ func (s *State) move(e Entry) error {
 		t.begun, t.tries = e.At, t.tries+1
 		s.owed += float64(t.plan.Users)
 	case Baking:
-		t.moved = e.At
+		t.moved, s.mirrored = e.At, e.Seq
 		s.recent = append(s.recent, Moved{At: e.At, Users: t.plan.Users})
 	case Failed:
 		s.stopped, s.stopCause = fmt.Sprintf("%s failed: %s", e.Step, e.Error), CauseFailed
 	case Passed:
 		s.halved = false
 	case Returned:
-		s.failure, t.open = "", false
+		s.failure, t.open, s.mirrored = "", false, e.Seq
 	case Waiting: // interrupted: its users have not moved
 		s.owed, t.open = max(0, s.owed-float64(t.plan.Users)), true
 	case Skipped:

@@ -32,7 +32,10 @@ type Status struct {
 	// Reason says why nothing begins, if nothing does.
 	Reason string `json:"reason,omitempty"`
 	// Live says whether a run has the campaign now.
-	Live    bool      `json:"live"`
+	Live bool `json:"live"`
+	// Looked is when a run last went round, at most LookedMax ago while one is live:
+	// a live run that was not seen for longer is stuck.
+	Looked  time.Time `json:"looked,omitzero"`
 	Begun   time.Time `json:"begun,omitzero"`
 	Default string    `json:"default,omitempty"` // the datacenter
 	Pace    PaceNow   `json:"pace"`
@@ -105,6 +108,15 @@ type Point struct {
 	Users uint64    `json:"users"`
 }
 
+// LookedMax is how long ago a live run went round at most, unless it is stuck. It
+// does so twelve times as often, and waits for the journal's lock, for the map and
+// for a disk that is slow in between.
+const LookedMax = time.Minute
+
+// Stuck says that a run has the campaign and does not go round: it waits for a disk,
+// was stopped by a signal, or its machine is.
+func (out *Status) Stuck() bool { return out.Live && out.At.Sub(out.Looked) > LookedMax }
+
 const (
 	// journalMax bounds the lines in a status: a page of a console.
 	journalMax = 100
@@ -150,6 +162,9 @@ func Read(dir string, now time.Time) (Status, error) {
 	}
 	if len(out.Moved) > progressMax {
 		out.Moved = thin(out.Moved)
+	}
+	if !j.state.begun.IsZero() {
+		out.Looked = looked(folder)
 	}
 	out.Live = live(folder)
 	return out, out.fill(j.state)

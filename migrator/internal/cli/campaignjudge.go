@@ -1,18 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"drover/bucketmap"
 	"drover/migrator/internal/campaign"
-	"drover/migrator/internal/parity"
 	"drover/migrator/internal/slo"
 )
 
@@ -22,22 +24,30 @@ type campaignJudge struct {
 	evaluator *slo.Evaluator // nil: the file, or nothing
 	file      string
 	maps      store
+	moves     movedUsers
 	to        string
-	entries   entries
+
+	mu     sync.Mutex
+	moved  map[campaign.StepID]time.Time // whose users are in the target, and since when
+	baking map[campaign.StepID]bool      // whose users are looked at
 	// populated are the datacenters that somebody lives in, by the last map.
 	populated map[string]bool
 }
 
-// movedFor is how long users count as just moved, as the proxies do by default.
+// movedFor is for how long users count as just moved at proxies that do not
+// say how long: it is the default of cohort.window.
 const movedFor = time.Hour
 
 func (k *campaigns) judge(status campaign.Status, f runFlags) (*campaignJudge, error) {
-	j := &campaignJudge{file: f.verdicts, maps: k.store, to: string(status.To)}
-	j.entries.moved = map[campaign.StepID]time.Time{}
+	j := &campaignJudge{file: f.verdicts, maps: k.store, moves: movedUsers{maps: k.store}, to: string(status.To),
+		moved: map[campaign.StepID]time.Time{}, baking: map[campaign.StepID]bool{}}
 	for _, w := range status.Waves {
 		for _, s := range w.Steps {
-			if s.State == campaign.Baking || s.State == campaign.Passed {
-				j.entries.moved[s.Step] = s.Moved
+			if s.State == campaign.Baking || s.State == campaign.Passed || s.State == campaign.Returning {
+				j.moved[s.Step] = s.Moved
+			}
+			if s.State == campaign.Baking {
+				j.baking[s.Step] = true
 			}
 		}
 	}
@@ -50,11 +60,27 @@ func (k *campaigns) judge(status campaign.Status, f runFlags) (*campaignJudge, e
 		k.remark("warning", fmt.Sprintf("no objectives: %v; nobody moves until there are some", err), nil)
 		return j, nil
 	}
-	j.evaluator, err = slo.New(config, slo.Options{Datacenters: datacenters, Expect: j.expect})
+	j.evaluator, err = slo.New(config, slo.Options{Datacenters: datacenters, Expect: j.expect, Moved: j.movedBetween})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return j, nil
+}
+
+// every is how often the objectives are asked: as often as their windows need it,
+// or oftener.
+func (j *campaignJudge) every(wanted time.Duration) time.Duration {
+	if j.evaluator == nil {
+		return wanted
+	}
+	return min(wanted, j.evaluator.Interval())
+}
+
+// close ends idle connections to the source.
+func (j *campaignJudge) close() {
+	if j.evaluator != nil {
+		j.evaluator.Close()
+	}
 }
 
 // register shows the evaluator's metrics.
@@ -64,39 +90,56 @@ func (j *campaignJudge) register(registry prometheus.Registerer) {
 	}
 }
 
-// heard notes who was just moved.
+// heard notes who was just moved, and who bakes.
 func (j *campaignJudge) heard(e campaign.Entry) {
 	if e.Kind != campaign.EntryStep {
 		return
 	}
-	j.entries.Lock()
-	defer j.entries.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	switch e.State {
 	case campaign.Baking:
-		j.entries.moved[e.Step] = e.At
+		j.moved[e.Step] = e.At
 	case campaign.Returned:
-		delete(j.entries.moved, e.Step)
+		delete(j.moved, e.Step)
 	default:
+	}
+	if e.State == campaign.Baking {
+		j.baking[e.Step] = true
+	} else {
+		delete(j.baking, e.Step)
 	}
 }
 
 // expect says whether somebody must be in a group: then too few requests are
-// unknown, and not good.
+// unknown, and not good. While users bake, there must be requests where they are:
+// a bake that nobody was seen in is none.
 func (j *campaignJudge) expect(datacenter string, cohort slo.Cohort) bool {
-	j.entries.Lock()
-	defer j.entries.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if cohort != slo.Moved {
-		return j.populated[datacenter]
+		return j.populated[datacenter] || datacenter == j.to && len(j.baking) != 0
 	}
 	if datacenter != j.to {
 		return false
 	}
-	for _, at := range j.entries.moved {
-		if time.Since(at) < movedFor {
+	window := cmp.Or(j.evaluator.CohortWindow(), movedFor)
+	for _, at := range j.moved {
+		if time.Since(at) < window {
 			return true
 		}
 	}
 	return false
+}
+
+// movedBetween says whether users were moved between two moments. Who cannot tell
+// says yes: a proxy that knows of nobody before the second moment is not believed
+// then.
+func (j *campaignJudge) movedBetween(from, to time.Time) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), historyMax)
+	defer cancel()
+	moved, err := j.moves.between(ctx, from, to)
+	return moved || err != nil
 }
 
 // Evaluate gives the verdict.
@@ -112,16 +155,28 @@ func (j *campaignJudge) Evaluate(ctx context.Context) slo.Verdict {
 	if err != nil {
 		return slo.Verdict{Level: slo.Unknown, At: time.Now(), Reason: fmt.Sprintf("the map cannot be read, so that nobody knows who must be in the figures: %v", err)}
 	}
-	populated := map[string]bool{string(snap.Default().Datacenter): true}
+	populated := populatedBy(snap)
+	j.mu.Lock()
+	j.populated = populated
+	j.mu.Unlock()
+	return j.evaluator.Evaluate(ctx)
+}
+
+// populatedBy are the datacenters that somebody lives in: those of buckets' homes,
+// and the default where some bucket has none. A default that nobody needs is not
+// one of them: a campaign may pin it to a target in which nobody lives yet.
+func populatedBy(snap *bucketmap.Snapshot) map[string]bool {
+	populated, homes := map[string]bool{}, 0
 	for _, s := range snap.Shards() {
-		if snap.BucketsOf(s.Name) != 0 {
+		if n := int(snap.BucketsOf(s.Name)); n != 0 {
 			populated[string(s.Datacenter)] = true
+			homes += n
 		}
 	}
-	j.entries.Lock()
-	j.populated = populated
-	j.entries.Unlock()
-	return j.evaluator.Evaluate(ctx)
+	if homes < int(snap.Buckets()) {
+		populated[string(snap.Default().Datacenter)] = true
+	}
+	return populated
 }
 
 // verdictBytesMax bounds a verdict's file: a thousand figures.
@@ -147,36 +202,6 @@ func verdictIn(path string) slo.Verdict {
 	var v slo.Verdict
 	if err := json.Unmarshal(text, &v); err != nil {
 		return unknown("the verdict in %s: %v", path, err)
-	}
-	return v
-}
-
-// parityOf asks the proxies how mirrored answers compare.
-type parityOf struct {
-	client *parity.Client
-	bases  []string
-}
-
-// gateParity asks the proxies, or is nil where none are known: a gate that asks
-// for parity is unknown then.
-func (k *campaigns) gateParity(proxies []string) campaign.Parity {
-	client, bases, err := k.openParity(proxies)
-	if err != nil {
-		return nil
-	}
-	return &parityOf{client, bases}
-}
-
-// Parity judges by the proxies' reports.
-func (p *parityOf) Parity(ctx context.Context, most float64) slo.Verdict {
-	j := parity.Gate{DifferentMax: most}.Judge(p.client.Collect(ctx, p.bases))
-	v := slo.Verdict{Level: slo.Unknown, Reason: j.Reason, At: time.Now()}
-	switch j.Level {
-	case parity.Passed:
-		v.Level = slo.Healthy
-	case parity.Failed:
-		v.Level = slo.Burning
-	default:
 	}
 	return v
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,7 +53,7 @@ run has it; 1 something failed; 130 interrupted.`,
 			return k.runCampaign(cmd.Context(), dir, f)
 		},
 	}
-	c.Flags().DurationVar(&f.every, "every", campaign.DefaultEvery, "how often the objectives are asked")
+	c.Flags().DurationVar(&f.every, "every", campaign.DefaultEvery, "how often the objectives are asked; at least as often as their windows need it")
 	c.Flags().StringVar(&f.verdicts, "verdicts", "", "a file that something else keeps writing verdicts to, in the place of the section slo")
 	c.Flags().StringArrayVar(&f.proxies, "proxy", nil, "proxies that gates with parity ask; default map.push.proxies")
 	return k.canMeasure(c)
@@ -69,16 +68,16 @@ func (k *campaigns) runCampaign(ctx context.Context, dir string, f runFlags) err
 	if err != nil {
 		return err
 	}
+	defer judge.close()
 	if err := k.measure(ctx); err != nil {
 		return err
 	}
+	gate := k.gateParity(f.proxies)
+	defer gate.close()
 	k.errOut = &lockedWriter{w: k.errOut} // steps run side by side
 	r := &campaign.Runner{
 		Executor: &movers{app: k.app, to: status.To, why: "campaign " + status.Campaign},
-		Maps:     k.store, Judge: judge, Watch: campaign.WatchFiles, Crash: &k.points, Who: k.env.Who, Every: f.every,
-	}
-	if parity := k.gateParity(f.proxies); parity != nil {
-		r.Parity = parity
+		Maps:     k.store, Judge: judge, Parity: gate, Watch: campaign.WatchFiles, Crash: &k.points, Who: k.env.Who, Every: judge.every(f.every),
 	}
 	if k.measuring != nil {
 		if registry, ok := k.measuring.own.(prometheus.Registerer); ok {
@@ -174,10 +173,4 @@ func short200(line string) string {
 		return line
 	}
 	return line[:most] + "…"
-}
-
-// entries is a lock around what a run's goroutines and its judge share.
-type entries struct {
-	sync.Mutex
-	moved map[campaign.StepID]time.Time
 }

@@ -142,6 +142,9 @@ func (k *campaigns) printStatus(s campaign.Status) error {
 	if !s.Live && s.Phase != campaign.PhaseDone && s.Phase != campaign.PhaseAborted {
 		fmt.Fprintf(&b, "run      none is live: migrator campaign run\n")
 	}
+	if s.Stuck() {
+		fmt.Fprintf(&b, "run      is stuck: it was last seen to go round at %s; end it, and migrator campaign run\n", s.Looked.Local().Format("2006-01-02 15:04:05"))
+	}
 	fmt.Fprintf(&b, "\n%s\n", statusTree(s))
 	k.printf("%s", b.String())
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"drover/internal/logging"
 	"drover/migrator/internal/console"
@@ -26,6 +27,9 @@ type consoleFlags struct {
 	tokenFile, readerTokenFile string
 	cert, key, clientCA        string
 	operators                  []string
+	campaign                   string
+	trace                      bool
+	traceProxies               []string
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -41,6 +45,10 @@ who shows that of --reader-token-file may look. A token is the first line of its
 file. With --client-ca, who has a certificate of that authority comes in without
 a token, as a reader, or as an operator where --operator has the certificate's
 common name.
+
+It shows the campaign in the folder of --campaign, whose orders are buttons for
+operators, and looks at the objectives of the section slo. With --trace it sends
+tracers all the time, as trace --all --watch does.
 
 Without --tls-cert and --tls-key the address must be loopback. From elsewhere:
 ssh -L 9920:127.0.0.1:9920 HOST. Programs send Authorization: Bearer TOKEN.`,
@@ -63,11 +71,15 @@ ssh -L 9920:127.0.0.1:9920 HOST. Programs send Authorization: Bearer TOKEN.`,
 	flags.StringVar(&f.key, "tls-key", "", "that certificate's key, PEM")
 	flags.StringVar(&f.clientCA, "client-ca", "", "the authority whose certificates let people in, PEM")
 	flags.StringSliceVar(&f.operators, "operator", nil, "the common name of a certificate whose owner is an operator; may be given again")
+	flags.StringVar(&f.campaign, "campaign", "", `the folder of campaigns (default "campaign" beside the configuration file); it need not be there yet`)
+	flags.BoolVar(&f.trace, "trace", false, "send tracers all the time, by the section tracers")
+	flags.StringArrayVar(&f.traceProxies, "trace-proxy", nil, "only through this proxy, by its name or URL in the section tracers; may be given again")
 	return c
 }
 
 func (a *app) serveConsole(ctx context.Context, f consoleFlags) error {
-	options, err := a.consoleOptions(f)
+	shared := newSharedMap(a.store)
+	options, err := a.consoleOptions(f, shared)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -89,17 +101,26 @@ func (a *app) serveConsole(ctx context.Context, f consoleFlags) error {
 		}
 	}
 	a.printf("the console is at %s\n", url)
-	err = server.Serve(ctx)
+	g, serving := errgroup.WithContext(ctx)
+	g.Go(func() error { return shared.run(serving) })
+	g.Go(func() error { return server.Serve(serving) })
+	err = g.Wait()
 	if ctx.Err() != nil {
 		a.ended = true
 	}
 	return err
 }
 
-func (a *app) consoleOptions(f consoleFlags) (console.Options, error) {
-	o := console.Options{Listen: f.listen, Maps: a.store, Weight: a.weights, Sources: a.consoleSources(), Actions: a.consoleActions()}
+func (a *app) consoleOptions(f consoleFlags, shared *sharedMap) (console.Options, error) {
+	dir, err := (&campaigns{app: a, state: f.campaign}).dir()
+	if err != nil {
+		return console.Options{}, err
+	}
+	o := console.Options{Listen: f.listen, Maps: shared, Weight: a.weights, Sources: a.consoleSources(f, shared, dir), Actions: a.consoleActions(dir)}
 	o.Access = console.Access{Certificates: f.clientCA != "", Operators: f.operators}
-	var err error
+	if err := a.checkTracers(f); err != nil {
+		return o, err
+	}
 	if o.Access.OperatorToken, err = tokenOf("--token-file", f.tokenFile); err != nil {
 		return o, err
 	}
@@ -114,6 +135,22 @@ func (a *app) consoleOptions(f consoleFlags) (console.Options, error) {
 	}
 	o.Log, err = logging.New(a.errOut, a.cfg.Log.Level, a.cfg.Log.Format)
 	return o, err
+}
+
+// checkTracers says at once what would be wrong with the tracers.
+func (a *app) checkTracers(f consoleFlags) error {
+	if !f.trace {
+		if len(f.traceProxies) != 0 {
+			return errors.New("--trace-proxy is of no use without --trace")
+		}
+		return nil
+	}
+	t, err := a.openTracer(f.traceProxies, nil)
+	if err != nil {
+		return err
+	}
+	t.Close()
+	return nil
 }
 
 // tls is the server's TLS configuration, nil for clear text.

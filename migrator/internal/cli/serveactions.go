@@ -20,8 +20,8 @@ const consoleUsersMax = 1000
 // wordRemove is what an operator types to take users off the whitelist.
 const wordRemove = "remove"
 
-func (a *app) consoleActions() []console.Action {
-	return []console.Action{whitelistAction{a, true}, whitelistAction{a, false}}
+func (a *app) consoleActions(dir string) []console.Action {
+	return append([]console.Action{whitelistAction{a, true}, whitelistAction{a, false}}, a.orderActions(dir)...)
 }
 
 // whitelistAction puts users on the whitelist, or takes them off.

@@ -37,8 +37,20 @@ const (
 	consoleEntriesMax = 200
 )
 
-func (a *app) consoleSources() []console.Source {
-	return []console.Source{fleetSource{a}, &journalSource{app: a, topic: "moves", look: a.consoleMoves}, &journalSource{app: a, topic: "journal", look: a.consoleEntries}}
+// consoleSources are what the page shows: all of it by the shared map, but for
+// tracers.
+func (a *app) consoleSources(f consoleFlags, shared *sharedMap, dir string) []console.Source {
+	view := &app{env: a.env, out: a.out, errOut: a.errOut, configPath: a.configPath, output: a.output,
+		cfg: a.cfg, store: shared, shards: a.shards, weights: a.weights}
+	orders := &campaignSource{dir: dir}
+	return []console.Source{
+		fleetSource{view},
+		&journalSource{app: view, topic: "moves", look: view.consoleMoves},
+		&journalSource{app: view, topic: "journal", look: view.consoleEntries},
+		orders,
+		&sloSource{app: view, campaign: orders},
+		&tracersSource{app: a, on: f.trace, proxies: f.traceProxies},
+	}
 }
 
 // fleetSource says which proxy runs which map.
@@ -166,7 +178,15 @@ func (a *app) consoleMove(ctx context.Context, r *journal.Record) (consoleMove, 
 	}
 	// The ranges say it shorter, and this is sent each time a move changes.
 	shown.Buckets = nil
-	server, err := a.shards.Primary(ctx, r.Home)
+	snap, err := a.store.Load(ctx)
+	if err != nil {
+		return shown, err
+	}
+	home, ok := snap.Shard(r.Home)
+	if !ok {
+		return shown, fmt.Errorf("the map has no shard %q", r.Home)
+	}
+	server, err := a.shards.In(home.Name, home.Datacenter)
 	if err != nil {
 		return shown, err
 	}

@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"drover/migrator/internal/slo"
-	"drover/shardlib"
 )
 
 // The exit codes of slo check, beside those of every command.
@@ -119,31 +117,6 @@ wrong; 130 interrupted.`,
 	flags.StringSliceVar(&o.empty, "empty", nil, "a datacenter that no user lives in yet: too few requests there say nothing")
 	flags.StringSliceVar(&o.moved, "moved", nil, "a datacenter that users were just moved to: too few requests of theirs are unknown")
 	return c
-}
-
-// sloConfig reads the section slo, and the datacenters of the shard list.
-func (a *app) sloConfig() (slo.Config, []string, error) {
-	if a.configPath == "" {
-		return slo.Config{}, nil, fmt.Errorf("%w: give --config FILE or set DROVER_MIGRATOR_CONFIG", errUsage)
-	}
-	config, path, err := slo.Load(a.configPath)
-	if err != nil {
-		return slo.Config{}, nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if path == "" {
-		return config, nil, nil
-	}
-	list, err := shardlib.LoadShardList(path)
-	if err != nil {
-		return slo.Config{}, nil, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	found := map[string]bool{}
-	for _, servers := range list.Shards {
-		for datacenter := range servers {
-			found[string(datacenter)] = true
-		}
-	}
-	return config, slices.Sorted(maps.Keys(found)), nil
 }
 
 func (a *app) sloCheck(ctx context.Context, o *sloOptions) (slo.Verdict, error) {

@@ -40,6 +40,8 @@ func sloFile(t *testing.T, url, more string) string {
 	path := filepath.Join(t.TempDir(), "migrator.yaml")
 	must(t, os.WriteFile(path, []byte(fmt.Sprintf(`map: {store: file, dir: map}
 shards: shards.yaml
+account: {user: nobody}
+tables: [{name: steps, bucket_column: bucket}]
 slo:
   source: {kind: proxies, urls: [%q]}
   windows:

@@ -15,6 +15,7 @@ import (
 	"drover/internal/config"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/move"
+	"drover/migrator/internal/slo"
 	"drover/shardlib/fence"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	MetricsListen string `yaml:"metrics_listen"`
 	// Tracers are the synthetic users of migrator trace.
 	Tracers Tracers `yaml:"tracers"`
+	// SLO are the objectives that campaigns are judged by; see docs/slo.md.
+	SLO slo.Config `yaml:"slo"`
 }
 
 // Account is a database account.
@@ -95,6 +98,7 @@ func Default() Config {
 			Hold: l.Hold.Until, Ack: l.Hold.Ack, Throttle: defaultThrottle(l.Throttle), TransactionMax: config.Bytes(l.TransactionMax)},
 		Log:     Log{Level: "info", Format: "text"},
 		Tracers: defaultTracers(),
+		SLO:     slo.Default(),
 	}
 }
 
@@ -112,6 +116,7 @@ func Load(path string) (*Config, error) {
 		}
 	}
 	c.Promotion.resolve(dir, c.Move.Freeze)
+	c.SLO.Resolve(dir)
 	for _, a := range []*Account{&c.Account, &c.Application, &c.Replication} {
 		if err := a.readPassword(); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -172,6 +177,7 @@ func (c *Config) Validate() error {
 	m.Throttle.validate(&p)
 	c.Tracers.validate(&p, m.Hold)
 	c.Promotion.validate(&p, m.Freeze)
+	c.SLO.Check(&p, "slo.")
 	return p.Err()
 }
 

@@ -107,7 +107,7 @@ func typeWord(typ reflect.Type) string {
 
 func standardWord(v reflect.Value) string {
 	switch {
-	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map || v.Type() == reflect.TypeFor[Addresses]():
+	case (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 || v.Type() == reflect.TypeFor[Addresses]():
 		return "none"
 	case v.Kind() == reflect.String && v.Len() == 0:
 		return "empty"
@@ -149,7 +149,7 @@ func boundWord(path string, index []int) string {
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
 	docs := map[string]string{}
-	for _, folder := range []string{".", "../move", "../publish"} {
+	for _, folder := range []string{".", "../move", "../publish", "../slo"} {
 		files, err := os.ReadDir(folder)
 		if err != nil {
 			t.Fatal(err)

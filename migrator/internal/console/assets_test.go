@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,4 +45,27 @@ func TestThePageLoadsNothingFromElsewhereAndHasNothingInline(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+func TestEveryScriptOfThePageIsImportedByAnotherFromAFileThatIsThere(t *testing.T) {
+	t.Parallel()
+	there, imported := map[string]bool{}, map[string]bool{"main.js": true} // by page.html
+	line := regexp.MustCompile(`(?m)^import .* from "(\.{1,2}/[^"]+)";$`)
+	must(t, fs.WalkDir(assets, "assets", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || path.Ext(name) != ".js" || strings.HasPrefix(name, "assets/lib/") {
+			return err
+		}
+		there[strings.TrimPrefix(name, "assets/")] = true
+		text, err := assets.ReadFile(name)
+		if n := strings.Count(string(text), "\nimport ") + strings.Count(string(text), "\n} from "); n != len(line.FindAll(text, -1)) {
+			t.Errorf("%s has %d imports, and %d are of the page's own files", name, n, len(line.FindAll(text, -1)))
+		}
+		for _, match := range line.FindAllSubmatch(text, -1) {
+			imported[strings.TrimPrefix(path.Join(path.Dir(name), string(match[1])), "assets/")] = true
+		}
+		return err
+	}))
+	if !maps.Equal(there, imported) {
+		t.Errorf("there are %v\nimported are %v", slices.Sorted(maps.Keys(there)), slices.Sorted(maps.Keys(imported)))
+	}
 }

@@ -9,8 +9,9 @@
 //     and kept, the newest alone; what did not change is not sent again.
 //  3. A browser asks for the page, logs in, gets the homes of all buckets in one
 //     binary answer (GET /api/grid), and follows GET /events: server-sent events
-//     with ids. An event carries the whole of what one source says, or, of the
-//     grid, the buckets that changed from one version to the next.
+//     with ids. An event carries the whole of what one source says, or, of what is
+//     Growing, what is new, or, of the grid, the buckets that changed from one
+//     version to the next.
 //  4. A browser that comes again names the last event that it had, and gets what
 //     is newer. One that is slow, so that its buffer is full, is cut off and
 //     comes again: nobody waits for it.

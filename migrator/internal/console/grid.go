@@ -126,6 +126,10 @@ type feed struct {
 	weight func(bucketmap.BucketID) uint64
 	hub    *hub
 
+	// counted is the map whose users by datacenter are count; see usersNow.
+	counted *bucketmap.Snapshot
+	count   map[bucketmap.Datacenter]uint64
+
 	mu struct {
 		sync.Mutex
 		snap *bucketmap.Snapshot // the newest, nil before the first

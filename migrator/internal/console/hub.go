@@ -39,6 +39,9 @@ type event struct {
 	seq  uint64
 	data []byte // what it carries, to know it from the one before
 	wire []byte
+	// whole, if not nil, makes what it carries for who has not had the one before:
+	// it is long, and not made until somebody comes.
+	whole func() []byte
 }
 
 // hub keeps the newest event of every topic and passes events on.
@@ -69,13 +72,25 @@ func newHub(now func() time.Time) *hub {
 }
 
 // publish makes data the newest of its topic, if it is new. It waits for nobody.
-func (h *hub) publish(topic string, data []byte) {
+func (h *hub) publish(topic string, data []byte) { h.renew(topic, data, nil) }
+
+// renew is publish of what is enough for who has had the event before. Who comes
+// gets what whole makes.
+func (h *hub) renew(topic string, data []byte, whole func() []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if was := h.mu.topics[topic]; was != nil && bytes.Equal(was.data, data) {
+	was := h.mu.topics[topic]
+	if was != nil && bytes.Equal(was.data, data) {
 		return
 	}
-	h.mu.topics[topic] = h.send(topic, data)
+	if was == nil && whole != nil { // nobody has had anything
+		data, whole = whole(), nil
+	}
+	e := h.send(topic, data)
+	if whole != nil {
+		e = &event{seq: e.seq, data: data, whole: whole}
+	}
+	h.mu.topics[topic] = e
 }
 
 // change publishes a change of the grid.
@@ -90,8 +105,7 @@ func (h *hub) change(data []byte) {
 
 func (h *hub) send(topic string, data []byte) *event {
 	h.mu.seq++
-	e := &event{seq: h.mu.seq, data: data}
-	e.wire = fmt.Appendf(nil, "id: %s.%d\nevent: %s\ndata: %s\n\n", h.boot, e.seq, topic, data)
+	e := &event{seq: h.mu.seq, data: data, wire: h.wire(h.mu.seq, topic, data)}
 	for s := range h.mu.streams {
 		select {
 		case s.events <- e:
@@ -101,6 +115,11 @@ func (h *hub) send(topic string, data []byte) *event {
 		}
 	}
 	return e
+}
+
+// wire is an event as it goes out.
+func (h *hub) wire(seq uint64, topic string, data []byte) []byte {
+	return fmt.Appendf(nil, "id: %s.%d\nevent: %s\ndata: %s\n\n", h.boot, seq, topic, data)
 }
 
 // join adds a stream, and returns what it has missed since the event of the id:
@@ -114,8 +133,11 @@ func (h *hub) join(lastID string) (*stream, []*event, error) {
 	}
 	var missed []*event
 	since, known := h.seqOf(lastID)
-	for _, e := range h.mu.topics {
+	for topic, e := range h.mu.topics {
 		if e.seq > since {
+			if e.whole != nil {
+				e.wire, e.whole = h.wire(e.seq, topic, e.whole()), nil
+			}
 			missed = append(missed, e)
 		}
 	}

@@ -21,8 +21,16 @@ type Source interface {
 	// until ctx ends, one call after the other. It is put into JSON, of topicBytesMax at
 	// most, and must not be changed any more. Calls between two looks at it may be
 	// skipped: the newest counts. An error is shown beside what was told last, and
-	// Watch is called again.
+	// Watch is called again. What is Growing is told as such.
 	Watch(ctx context.Context, told func(value any)) error
+}
+
+// Growing is what a Source may tell where the whole is long and each change to it
+// is short.
+type Growing struct {
+	// Whole is for a browser that comes, or comes again; Change is for one that has
+	// had the Whole, or the Change, before.
+	Whole, Change any
 }
 
 // Maps is where the console gets the map and its history from.
@@ -101,16 +109,20 @@ func (h *hub) follow(ctx context.Context, s Source) error {
 
 // tell publishes what a source said, after last, and returns it.
 func (h *hub) tell(topic string, last report, t told) report {
+	growing, grows := t.value.(Growing)
+	if grows && t.err == nil {
+		return h.grow(topic, growing)
+	}
+	if grows {
+		t.value = growing.Whole
+	}
 	next := report{Value: last.Value}
 	if t.has {
-		text, err := json.Marshal(t.value)
-		switch {
-		case err != nil:
-			t.err = err
-		case len(text) > topicBytesMax:
-			t.err = errTooMuch
-		default:
+		text, err := bounded(t.value)
+		if err == nil {
 			next.Value = text
+		} else {
+			t.err = err
 		}
 	}
 	if t.err != nil {
@@ -119,11 +131,41 @@ func (h *hub) tell(topic string, last report, t told) report {
 			next.Since = h.now().UTC()
 		}
 	}
-	text, err := json.Marshal(next)
-	if err == nil { // it is text, a time and what was marshalled before
-		h.publish(topic, text)
-	}
+	h.publish(topic, next.text())
 	return next
+}
+
+// grow publishes a change, and the whole for who comes.
+func (h *hub) grow(topic string, g Growing) report {
+	said := func(value any) report {
+		text, err := bounded(value)
+		if err != nil {
+			return report{Error: err.Error(), Since: h.now().UTC()}
+		}
+		return report{Value: text}
+	}
+	next := said(g.Change)
+	h.renew(topic, next.text(), func() []byte { return said(g.Whole).text() })
+	return next
+}
+
+// text is the report as JSON. There is always one: it is text, a time and what
+// was marshalled before.
+func (r report) text() []byte {
+	text, err := json.Marshal(r)
+	if err != nil {
+		text, _ = json.Marshal(report{Error: err.Error()})
+	}
+	return text
+}
+
+// bounded puts a value into JSON.
+func bounded(value any) ([]byte, error) {
+	text, err := json.Marshal(value)
+	if err == nil && len(text) > topicBytesMax {
+		err = errTooMuch
+	}
+	return text, err
 }
 
 // watch calls do again whenever it ends, with longer and longer waits when it

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -297,5 +299,68 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 	y.status(http.StatusSeeOther, code, "logout")
 	if y.server.stillIn(who) {
 		t.Error("in after a logout")
+	}
+}
+
+func TestAGrowingTopicIsWholeForWhoComesAndAChangeForWhoFollows(t *testing.T) {
+	t.Parallel()
+	y := open(t, nil)
+	first := y.follow("")
+	first.await("map", `"version":1`)
+	says := func(n int) {
+		y.talker.says <- told{value: Growing{Whole: fmt.Sprintf("all %d", n), Change: fmt.Sprintf("more %d", n)}}
+	}
+	says(1)
+	// Nobody has had anything: the first is the whole.
+	had := first.await("talk", `"value":"all 1"`)
+	says(2)
+	last := first.await("talk", `"value":"more 2"`)
+	y.follow("").await("talk", `"value":"all 2"`)
+	y.follow(had.id).await("talk", `"value":"all 2"`)
+	again := y.follow(last.id)
+	says(3)
+	if h := again.await("talk", ""); h.data != `{"value":"more 3"}` {
+		t.Errorf("who has had the newest gets %s", h.data)
+	}
+	// What is wrong is told with the whole, and over with the next change.
+	first.await("talk", `"value":"more 3"`)
+	y.talker.says <- told{err: errTalk}
+	if r := reported(t, first.await("talk", "all 3")); !strings.Contains(r.Error, "the talker") || r.Since.IsZero() {
+		t.Errorf("%+v", r)
+	}
+	says(4)
+	if h := first.await("talk", ""); h.data != `{"value":"more 4"}` {
+		t.Errorf("after the error it gets %s", h.data)
+	}
+}
+
+func TestUsersAreCountedByWhatChangesAsByAllThereIs(t *testing.T) {
+	t.Parallel()
+	f := &feed{weight: func(b bucketmap.BucketID) uint64 { return uint64(b)*7 + 1 }}
+	random := rand.New(rand.NewPCG(5, 6))
+	snap := firstMap(t, 1000)
+	shards := []bucketmap.ShardName{"alpha", "gamma", "beta", ""}
+	for step := range 200 {
+		if now, all := f.usersNow(snap), f.usersOf(snap); !maps.Equal(now, all) {
+			t.Fatalf("step %d: counted %v, want %v", step, now, all)
+		}
+		d := snap.Edit()
+		switch step % 20 {
+		case 5: // a shard more
+			must(t, d.PutShard(bucketmap.Shard{Name: "beta", Datacenter: "legacy"}))
+		case 10: // a promotion
+			must(t, d.PutShard(bucketmap.Shard{Name: "beta", Datacenter: "cloud", Epoch: bucketmap.Epoch(step)}))
+		default:
+			first := bucketmap.BucketID(random.IntN(1000))
+			to := shards[random.IntN(len(shards))]
+			if _, ok := snap.Shard(to); !ok && to != "" {
+				continue
+			}
+			must(t, d.SetHome(first, min(999, first+bucketmap.BucketID(random.IntN(50))), to))
+		}
+		d.Declare(snap)
+		next, err := d.Snapshot()
+		must(t, err)
+		snap = next
 	}
 }

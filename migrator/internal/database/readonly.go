@@ -46,14 +46,26 @@ func (s *Server) MakeReadOnly(ctx context.Context, tag string, bound time.Durati
 		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = conn.Close()
 	}()
-	for _, statement := range []string{
-		fmt.Sprintf("SET SESSION max_statement_time = %.3f", max(bound, time.Millisecond).Seconds()),
-		"SET SESSION lock_wait_timeout = 1", // the least; whole seconds
-		setReadOnly + " /* " + tag + " */",
-	} {
-		if _, err = conn.ExecContext(ctx, statement); err != nil {
-			break
-		}
+	d, err := s.Dialect(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	var id int64
+	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		return wrap(err)
+	}
+	bound = max(bound, time.Millisecond)
+	if _, err := conn.ExecContext(ctx, d.SessionBounds(1, bound.Seconds())); err != nil { // the least; whole seconds
+		return wrap(err)
+	}
+	set := func() error {
+		_, err := conn.ExecContext(ctx, setReadOnly+" /* "+tag+" */")
+		return err
+	}
+	if d.MySQL() {
+		err = s.EndAfter(ctx, id, bound, set)
+	} else {
+		err = set()
 	}
 	if err == nil {
 		return nil

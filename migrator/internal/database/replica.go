@@ -21,9 +21,9 @@ type Upstream struct {
 	// do not.
 	Receives, Applies        bool
 	ReceiveError, ApplyError string
-	Received                 Position // what has come over, applied or not
-	Filters                  []string // what the replica leaves out, as VARIABLE=value
-	DelaySeconds             int      // that it keeps on purpose
+	Received                 Transactions // what has come over, applied or not
+	Filters                  []string     // what the replica leaves out, as VARIABLE=value
+	DelaySeconds             int          // that it keeps on purpose
 	BehindSeconds            sql.NullInt64
 }
 
@@ -36,7 +36,8 @@ type Link struct {
 	RetrySeconds int    `json:"retry_seconds,omitempty"`
 }
 
-// filterColumns are the columns of SHOW ALL SLAVES STATUS that leave data out.
+// filterColumns are the columns of the status that leave data out; both families
+// have some of them.
 var filterColumns = []string{
 	"Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table", "Replicate_Ignore_Table",
 	"Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table", "Replicate_Ignore_Server_Ids",
@@ -47,7 +48,11 @@ var filterColumns = []string{
 // a server that is no replica.
 func (s *Server) Upstreams(ctx context.Context) ([]Upstream, error) {
 	wrap := func(err error) error { return fmt.Errorf("database %s: replication status: %w", s.Name(), err) }
-	rows, err := s.DB.QueryContext(ctx, "SHOW ALL SLAVES STATUS")
+	d, err := s.Dialect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.DB.QueryContext(ctx, d.Upstreams)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -81,38 +86,52 @@ func (s *Server) Upstreams(ctx context.Context) ([]Upstream, error) {
 	return all, nil
 }
 
+// parseUpstream reads a row of the status, of MariaDB's SHOW ALL SLAVES STATUS
+// or of MySQL's SHOW REPLICA STATUS: the one's column is named where the other's
+// is not there.
 func parseUpstream(row map[string]string) (Upstream, error) {
+	column := func(mariadb, mysql string) string {
+		if v, ok := row[mariadb]; ok {
+			return v
+		}
+		return row[mysql]
+	}
 	u := Upstream{
-		Connection: row["Connection_name"],
-		Link: Link{Host: row["Master_Host"], TLS: row["Master_SSL_Allowed"] == "Yes",
-			TLSVerify: row["Master_SSL_Verify_Server_Cert"] == "Yes"},
-		GTID:         row["Using_Gtid"] == "Slave_Pos" || row["Using_Gtid"] == "Current_Pos",
-		Receives:     row["Slave_IO_Running"] == "Yes",
-		Applies:      row["Slave_SQL_Running"] == "Yes",
+		Connection: column("Connection_name", "Channel_Name"),
+		Link: Link{Host: column("Master_Host", "Source_Host"), TLS: column("Master_SSL_Allowed", "Source_SSL_Allowed") == "Yes",
+			TLSVerify: column("Master_SSL_Verify_Server_Cert", "Source_SSL_Verify_Server_Cert") == "Yes"},
+		GTID:         row["Using_Gtid"] == "Slave_Pos" || row["Using_Gtid"] == "Current_Pos" || row["Auto_Position"] == "1",
+		Receives:     column("Slave_IO_Running", "Replica_IO_Running") == "Yes",
+		Applies:      column("Slave_SQL_Running", "Replica_SQL_Running") == "Yes",
 		ReceiveError: row["Last_IO_Error"],
 		ApplyError:   row["Last_SQL_Error"],
 	}
-	number := func(column string, bits int) uint64 {
-		n, err := strconv.ParseUint(row[column], 10, bits)
+	number := func(text string, bits int) uint64 {
+		n, err := strconv.ParseUint(text, 10, bits)
 		if err != nil {
 			return 0 // NULL, or a column that this version does not have
 		}
 		return n
 	}
-	u.Port = uint16(number("Master_Port", 16))
-	u.ServerID = uint32(number("Master_Server_Id", 32))
-	u.RetrySeconds = int(number("Connect_Retry", 31))
-	u.DelaySeconds = int(number("SQL_Delay", 31))
-	if row["Seconds_Behind_Master"] != "" {
-		u.BehindSeconds = sql.NullInt64{Int64: int64(number("Seconds_Behind_Master", 63)), Valid: true}
+	u.Port = uint16(number(column("Master_Port", "Source_Port"), 16))
+	u.ServerID = uint32(number(column("Master_Server_Id", "Source_Server_Id"), 32))
+	u.RetrySeconds = int(number(row["Connect_Retry"], 31))
+	u.DelaySeconds = int(number(row["SQL_Delay"], 31))
+	if behind := column("Seconds_Behind_Master", "Seconds_Behind_Source"); behind != "" {
+		u.BehindSeconds = sql.NullInt64{Int64: int64(number(behind, 63)), Valid: true}
 	}
 	for _, column := range filterColumns {
 		if v := row[column]; v != "" {
 			u.Filters = append(u.Filters, column+"="+v)
 		}
 	}
-	var err error
-	u.Received, err = ParsePosition(row["Gtid_IO_Pos"])
+	received, err := ParseTransactions(column("Gtid_IO_Pos", "Retrieved_Gtid_Set"))
+	if err != nil {
+		return Upstream{}, err
+	}
+	// Of MySQL it is what came over since the relay logs were begun.
+	executed, err := ParseTransactions(row["Executed_Gtid_Set"])
+	u.Received = received.With(executed)
 	return u, err
 }
 
@@ -135,39 +154,38 @@ func orStopped(reason string) string {
 	return reason
 }
 
-// The statements on replication take the connection's name; "" is the default
-// connection.
-const (
-	stopReplica   = "STOP SLAVE ?"
-	startReplica  = "START SLAVE ?"
-	forgetReplica = "RESET SLAVE ? ALL"
-	setApplied    = "SET GLOBAL gtid_slave_pos = ?"
-)
-
 // StopReplica ends both threads of a connection.
 func (s *Server) StopReplica(ctx context.Context, connection string) error {
-	return s.replicaStatement(ctx, stopReplica, connection)
+	return s.replicaStatement(ctx, func(d Dialect) string { return d.Stop }, connection)
 }
 
 // StartReplica starts both threads of a connection. It does not wait until they
 // are connected.
 func (s *Server) StartReplica(ctx context.Context, connection string) error {
-	return s.replicaStatement(ctx, startReplica, connection)
+	return s.replicaStatement(ctx, func(d Dialect) string { return d.Start }, connection)
 }
 
 // ForgetUpstream makes a stopped replica no replica any more. What it has
 // applied stays known: ReplicaPosition.
 func (s *Server) ForgetUpstream(ctx context.Context, connection string) error {
-	return s.replicaStatement(ctx, forgetReplica, connection)
+	return s.replicaStatement(ctx, func(d Dialect) string { return d.Forget }, connection)
 }
 
 // SetReplicaPosition says from where the server, which must not be replicating,
 // will ask its next upstream.
 func (s *Server) SetReplicaPosition(ctx context.Context, p Position) error {
-	return s.replicaStatement(ctx, setApplied, p.String())
+	return s.replicaStatement(ctx, func(d Dialect) string { return d.SetReplicated }, p.String())
 }
 
-func (s *Server) replicaStatement(ctx context.Context, statement string, args ...any) error {
+func (s *Server) replicaStatement(ctx context.Context, of func(Dialect) string, args ...any) error {
+	d, err := s.Dialect(ctx)
+	if err != nil {
+		return err
+	}
+	statement := of(d)
+	if statement == "" {
+		return fmt.Errorf("database %s: %s has no such statement", s.Name(), d.Family())
+	}
 	if _, err := s.DB.ExecContext(ctx, statement, args...); err != nil {
 		return fmt.Errorf("database %s: %s: %w", s.Name(), statement, err)
 	}
@@ -177,19 +195,15 @@ func (s *Server) replicaStatement(ctx context.Context, statement string, args ..
 // Follow sets the server up to follow an upstream by GTID on the default
 // connection. It does not start it.
 func (s *Server) Follow(ctx context.Context, link Link, account Account) error {
-	statement, args := FollowStatement(link, account)
+	d, err := s.Dialect(ctx)
+	if err != nil {
+		return err
+	}
+	statement, args := d.FollowStatement(link, account)
 	if _, err := s.DB.ExecContext(ctx, statement, args...); err != nil {
 		return fmt.Errorf("database %s: follow %s:%d: %w", s.Name(), link.Host, link.Port, err)
 	}
 	return nil
-}
-
-// FollowStatement is what Follow executes.
-func FollowStatement(link Link, account Account) (statement string, args []any) {
-	yes := map[bool]string{true: "1", false: "0"}
-	statement = "CHANGE MASTER TO MASTER_HOST=?, MASTER_PORT=?, MASTER_USER=?, MASTER_PASSWORD=?, MASTER_CONNECT_RETRY=?, " +
-		"MASTER_SSL=" + yes[link.TLS] + ", MASTER_SSL_VERIFY_SERVER_CERT=" + yes[link.TLSVerify] + ", MASTER_USE_GTID=slave_pos"
-	return statement, []any{link.Host, int(link.Port), account.User, account.Password, max(1, link.RetrySeconds)}
 }
 
 // ReplicaPosition returns the last transaction of each domain that the server
@@ -199,18 +213,9 @@ func (s *Server) ReplicaPosition(ctx context.Context) (Position, error) {
 	return s.position(ctx, "gtid_slave_pos")
 }
 
-// WaitApplied waits until the server has applied the position as a replica, at
-// most for limit. It says whether it has.
+// WaitApplied is Await for a position of MariaDB.
 func (s *Server) WaitApplied(ctx context.Context, p Position, limit time.Duration) (bool, error) {
-	if limit <= 0 {
-		return false, nil
-	}
-	var code sql.NullInt64
-	err := s.DB.QueryRowContext(ctx, "SELECT MASTER_GTID_WAIT(?, ?)", p.String(), limit.Seconds()).Scan(&code)
-	if err != nil {
-		return false, fmt.Errorf("database %s: wait for %s: %w", s.Name(), p, err)
-	}
-	return code.Valid && code.Int64 == 0, nil
+	return s.Await(ctx, Transactions{position: p}, limit)
 }
 
 // History is the last transaction that a server's binlog has of each domain and

@@ -3,9 +3,11 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -27,6 +29,8 @@ type Server struct {
 	Database   string
 	Account    Account
 	DB         *sql.DB
+
+	dialect atomic.Pointer[Dialect] // nil until it is asked for
 }
 
 const (
@@ -47,6 +51,12 @@ const (
 	silentSeconds = 10
 )
 
+// ofFamily are the session's variables that have other names on MySQL, or are
+// not there: it bounds no idle transaction. Which family the server is of is not
+// known before it is connected, and each takes the other's words for a comment.
+var ofFamily = fmt.Sprintf(" /*M!100500 , tx_isolation = 'READ-COMMITTED', idle_transaction_timeout = %d */"+
+	" /*!80000 , transaction_isolation = 'READ-COMMITTED' */", idleSeconds)
+
 // Open prepares connections to a server; it does not connect. The session
 // speaks bytes (no conversion between character sets), UTC and strict SQL, so
 // that a value arrives as it left, and reads what is committed.
@@ -60,11 +70,9 @@ func Open(shard bucketmap.ShardName, dc bucketmap.Datacenter, addr, database str
 	cfg.Params = map[string]string{
 		"time_zone":                "'+00:00'",
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
-		"tx_isolation":             "'READ-COMMITTED'",
 		"foreign_key_checks":       "0",
 		"innodb_lock_wait_timeout": strconv.Itoa(lockWaitSeconds),
-		"idle_transaction_timeout": strconv.Itoa(idleSeconds),
-		"net_read_timeout":         strconv.Itoa(silentSeconds),
+		"net_read_timeout":         strconv.Itoa(silentSeconds) + ofFamily,
 	}
 	if err := cfg.Apply(mysql.Charset("binary", "")); err != nil {
 		return nil, fmt.Errorf("database %s: %w", addr, err)
@@ -141,7 +149,8 @@ func LastGTID(ctx context.Context, conn *sql.Conn) (GTID, error) {
 }
 
 // WithinMillis is the prefix that bounds a statement, waiting for locks
-// included. MariaDB ends it with error 1969 (ER_STATEMENT_TIMEOUT).
+// included. MariaDB ends it with error 1969 (ER_STATEMENT_TIMEOUT). MySQL does
+// not know it: see EndAfter.
 func WithinMillis(ms int) string {
 	return fmt.Sprintf("SET STATEMENT max_statement_time=%d.%03d FOR ", ms/1000, ms%1000)
 }
@@ -158,5 +167,5 @@ const (
 // changed, and trying again later is right.
 func TimedOut(err error) bool {
 	number, ok := ErrorNumber(err)
-	return ok && (number == erLockWaitTimeout || number == erDeadlock || number == erStatementTimeout)
+	return ok && (number == erLockWaitTimeout || number == erDeadlock || number == erStatementTimeout) || errors.Is(err, ErrBound)
 }

@@ -14,9 +14,9 @@ type Gate struct {
 	DifferentMax float64
 }
 
-// classDifferentMin is how many answers of one class must differ for it to fail
-// a gate by itself: one of a class with few requests says little.
-const classDifferentMin = 3
+// differentMin is how many answers must differ, of all or of one class, to fail a
+// gate: one of the first few says little, whatever its interval is.
+const differentMin = 3
 
 // Level is what a gate says.
 type Level string
@@ -24,7 +24,8 @@ type Level string
 const (
 	// Passed: fewer answers differ than may, by the upper end of the interval.
 	Passed Level = "passed"
-	// Failed: more differ than may, by the lower end, in all or in one class.
+	// Failed: more differ than may, by the lower end, in all or in one class, and
+	// three or more.
 	Failed Level = "failed"
 	// Unknown: a proxy is missing, or too little was compared to tell.
 	Unknown Level = "unknown"
@@ -40,13 +41,13 @@ type Judgement struct {
 // differs fails, though proxies are missing.
 func (g Gate) Judge(c Collected) Judgement {
 	all := c.Report.Differing
-	if all.Lower > g.DifferentMax {
+	if all.Lower > g.DifferentMax && all.Different >= differentMin {
 		return Judgement{Failed, fmt.Sprintf("%s differ, and at most %s may", figures(all), percent(g.DifferentMax))}
 	}
 	// A class with few requests can be broken altogether, and not be seen in the
 	// whole.
 	for _, one := range c.Report.Classes {
-		if one.Differing.Lower > g.DifferentMax && one.Differing.Different >= classDifferentMin && !one.Learning {
+		if one.Differing.Lower > g.DifferentMax && one.Differing.Different >= differentMin && !one.Learning {
 			return Judgement{Failed, fmt.Sprintf("of %s, %s differ, and at most %s may", one.Class, figures(one.Differing), percent(g.DifferentMax))}
 		}
 	}

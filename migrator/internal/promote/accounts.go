@@ -30,7 +30,14 @@ func (i *inspection) accountsOn(ctx context.Context, server *database.Server) er
 	if err != nil {
 		return err
 	}
-	byRole, err := privilegedByRole(ctx, server)
+	read := privilegedByRole
+	if i.dialect.MySQL() {
+		read = privilegedByRoleMySQL
+		if privileged, err = unlocked(ctx, server, privileged); err != nil {
+			return err
+		}
+	}
+	byRole, err := read(ctx, server)
 	if err != nil {
 		i.warn(server, CheckAccounts, "GRANT SELECT ON mysql.* TO the migrator's account",
 			"it cannot be seen whether roles let accounts write in spite of read_only: %s", err)

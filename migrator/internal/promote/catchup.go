@@ -20,32 +20,43 @@ func (r *run) catchingUp(ctx context.Context) (State, error) {
 		if err != nil {
 			return "", err
 		}
-		if failure := upstream.Failure(); failure == "" {
+		failure := upstream.Failure()
+		if failure != "" { // an errant transaction is what mostly stops a replica
+			if err := r.notErrant(ctx); err != nil {
+				return "", err
+			}
+		}
+		if failure == "" {
 			failingSince = time.Time{}
 		} else if failingSince.IsZero() {
 			failingSince = time.Now()
 		} else if time.Since(failingSince) > r.Limits.Switch { // not at once: it may be connecting again
 			return "", fmt.Errorf("%w: %s: %s", ErrReplica, r.to.Name(), failure)
 		}
-		end, err := r.from.BinlogPosition(ctx)
+		end, err := r.from.Committed(ctx)
 		if err != nil {
 			return "", err
 		}
-		near, err := r.to.WaitApplied(ctx, end, r.Limits.CatchUp)
+		near, err := r.to.Await(ctx, end, r.Limits.CatchUp)
 		if err != nil {
 			return "", err
 		}
 		if near {
 			break
 		}
-		applied, err := r.to.ReplicaPosition(ctx)
+		applied, err := r.to.Replicated(ctx)
 		if err != nil {
 			return "", err
 		}
 		r.report(Event{Move: r.promotion.Record.Move, State: CatchingUp, Behind: applied.Lag(end)})
-		if _, err := r.to.WaitApplied(ctx, end, catchUpReport); err != nil {
+		if _, err := r.to.Await(ctx, end, catchUpReport); err != nil {
 			return "", err
 		}
+	}
+	// It goes on in spite of one that is in nobody's way yet. The preflight has
+	// looked, and here may be a long time later.
+	if err := r.notErrant(ctx); err != nil {
+		return "", err
 	}
 	// The claim has come over: this is a replica of this very primary, and the
 	// fence's table is among what it replicates.
@@ -71,4 +82,16 @@ func (r *run) catchingUp(ctx context.Context) (State, error) {
 		r.hooked = true
 	}
 	return Holding, nil
+}
+
+// notErrant makes sure that the replica has nothing that the primary does not
+// have. Promoted, it would give that to every other server, or stop them.
+func (r *run) notErrant(ctx context.Context) error {
+	errant, err := r.to.Errant(ctx, r.from)
+	if err != nil || errant.None() {
+		return err
+	}
+	return fmt.Errorf("%w: somebody has written on the replica: %s has %s, which the primary does not have; "+
+		"run migrator doctor: it says how to save what was written and make the replica anew; then go on, or abort this promotion",
+		ErrErrant, r.to.Name(), errant)
 }

@@ -32,33 +32,28 @@ const gonePoll = 5 * time.Millisecond
 
 // commandBounds bounds what a connection may wait for; statement 0 leaves the
 // time of statements alone: a COMMIT that is timed out may have committed.
-func commandBounds(statement time.Duration) command {
-	o := command{text: fmt.Sprintf("SET SESSION lock_wait_timeout = %d, innodb_lock_wait_timeout = %d", lockWaitSeconds, lockWaitSeconds)}
+func commandBounds(d database.Dialect, statement time.Duration) command {
 	if statement != 0 {
-		o.text += fmt.Sprintf(", max_statement_time = %.3f", max(statement, time.Millisecond).Seconds())
+		statement = max(statement, time.Millisecond)
 	}
-	return o
+	return command{text: d.SessionBounds(lockWaitSeconds, statement.Seconds())}
 }
 
 // onBounded calls f with a connection of its own, and kills that if f fails
 // without the server's word: then nothing that was sent on it can be executed
 // any more.
-func (r *run) onBounded(ctx context.Context, server *database.Server, statement time.Duration, f func(*sql.Conn) error) error {
+func (r *run) onBounded(ctx context.Context, server *database.Server, statement time.Duration, f func(conn *sql.Conn, id int64) error) error {
 	conn, err := server.DB.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// The bounds must not stay in a session of the pool.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		_ = conn.Close()
-	}()
+	defer dropConn(conn)
 	var id int64
 	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 		return err
 	}
-	if err = r.doOn(ctx, server, conn, commandBounds(statement)); err == nil {
-		err = f(conn)
+	if err = r.doOn(ctx, server, conn, commandBounds(r.dialect, statement)); err == nil {
+		err = f(conn, id)
 	}
 	if err == nil {
 		return nil
@@ -69,6 +64,12 @@ func (r *run) onBounded(ctx context.Context, server *database.Server, statement 
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	return errors.Join(err, endConnection(killing, server, id))
+}
+
+// dropConn ends a connection whose bounds must not stay in a session of the pool.
+func dropConn(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
 }
 
 // endConnection kills a connection and waits until it is gone.
@@ -92,7 +93,11 @@ func endConnection(ctx context.Context, server *database.Server, id int64) error
 
 // decide runs a transaction of which nothing lands late.
 func (r *run) decide(ctx context.Context, server *database.Server, f func(tx *sql.Tx) error) error {
-	return r.onBounded(ctx, server, 0, func(conn *sql.Conn) error { return database.InTx(ctx, conn, f) })
+	err := r.onBounded(ctx, server, 0, func(conn *sql.Conn, _ int64) error { return database.InTx(ctx, conn, f) })
+	if database.TimedOut(err) {
+		return r.explained(ctx, server, err)
+	}
+	return err
 }
 
 // makeReadOnly makes a server read-only, or returns database.ErrBusy. The
@@ -126,7 +131,7 @@ func (r *run) setReadOnly(ctx context.Context, server *database.Server, on bool)
 	if err := endReadOnly(ctx, server); err != nil {
 		return err
 	}
-	return r.onBounded(ctx, server, r.Limits.ReadOnly, func(conn *sql.Conn) error {
+	return r.onBounded(ctx, server, r.Limits.ReadOnly, func(conn *sql.Conn, id int64) error {
 		var got sql.NullInt64
 		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", readOnlyLock).Scan(&got); err != nil {
 			return err
@@ -134,7 +139,11 @@ func (r *run) setReadOnly(ctx context.Context, server *database.Server, on bool)
 		if got.Int64 != 1 {
 			return fmt.Errorf("%s: another migrator changes read_only: %w", server.Name(), ErrBusy)
 		}
-		return r.doOn(ctx, server, conn, commandReadOnly(on))
+		set := func() error { return r.doOn(ctx, server, conn, commandReadOnly(on)) }
+		if r.dialect.MySQL() {
+			return server.EndAfter(ctx, id, max(r.Limits.ReadOnly, time.Millisecond), set)
+		}
+		return set()
 	})
 }
 

@@ -72,6 +72,9 @@ type Engine struct {
 	// Replication is the account by which the old primary will follow the new
 	// one.
 	Replication database.Account
+	// AllowMySQL allows servers of MySQL, on which this repository's own tests do
+	// not run. Without it they are refused.
+	AllowMySQL bool
 	// Hooks are the operator's programs.
 	Hooks []Hook
 	// PastReadOnly names accounts that read_only does not stop and that the
@@ -156,6 +159,9 @@ func (e *Engine) find(ctx context.Context, plan Plan) (ends, error) {
 func (e *Engine) Start(ctx context.Context, plan Plan) (*Promotion, error) {
 	x, err := e.find(ctx, plan)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := e.accepts(ctx, x.to, x.from); err != nil {
 		return nil, err
 	}
 	row, err := shardRow(ctx, x.from)

@@ -94,6 +94,9 @@ func (e *Engine) InspectLost(ctx context.Context, plan Plan) ([]Result, *Loss, e
 		i.refuse(i.to, CheckReachable, "start it, or put the shard list or the account right", "%s", err)
 		return i.results, nil, ctx.Err()
 	}
+	if accepted, err := i.family(ctx, i.to); err != nil || !accepted {
+		return i.results, nil, err
+	}
 	loss := &Loss{Shard: plan.Shard, From: x.shard.Datacenter, To: plan.Target}
 	results, err := i.run(ctx, []check{
 		{CheckLost, i.from, i.lost},
@@ -120,19 +123,17 @@ func (i *inspection) lostReplica(ctx context.Context, loss *Loss) error {
 	if err != nil {
 		return err
 	}
-	applied, err := i.to.ReplicaPosition(ctx)
+	applied, err := i.to.Replicated(ctx)
 	if err != nil {
 		return err
 	}
-	received := applied.Clone()
+	received := applied
 	switch {
 	case len(upstreams) > 1:
 		i.refuse(i.to, CheckReplica, "leave it one connection, to "+i.from.Addr, "it follows %d primaries", len(upstreams))
 	case len(upstreams) == 1:
 		u := upstreams[0]
-		for _, g := range u.Received {
-			received.Advance(g)
-		}
+		received = received.With(u.Received)
 		i.lostUpstream(u, applied.Reached(received))
 	}
 	loss.Applied, loss.Received = applied.String(), received.String()
@@ -143,8 +144,9 @@ func (i *inspection) lostReplica(ctx context.Context, loss *Loss) error {
 }
 
 func (i *inspection) lostUpstream(u database.Upstream, complete bool) {
+	told := wordsOf(i.dialect)
 	if u.Receives {
-		i.refuse(i.to, CheckLost, "if the primary is known to be dead, STOP SLAVE IO_THREAD on the replica, or wait for its slave_net_timeout",
+		i.refuse(i.to, CheckLost, "if the primary is known to be dead, "+told.stopReceiving+" on the replica, or wait for its "+told.netTimeout,
 			"the replica still has a connection to the primary, and may receive from it")
 	}
 	if len(u.Filters) != 0 {
@@ -153,11 +155,10 @@ func (i *inspection) lostUpstream(u database.Upstream, complete bool) {
 	switch {
 	case complete:
 	case !u.Applies && u.ApplyError != "":
-		i.refuse(i.to, CheckReplica, "put right what stopped it, then START SLAVE SQL_THREAD, and never STOP SLAVE: what it has received would be thrown away",
+		i.refuse(i.to, CheckReplica, "put right what stopped it, then "+told.startApplying+told.neverStop,
 			"it does not apply what it has received: %s", u.ApplyError)
 	case !u.Applies:
-		i.refuse(i.to, CheckReplica, "if the other thread is running or connecting, START SLAVE SQL_THREAD; if both are stopped, START SLAVE would throw away "+
-			"what was received: copy the relay logs first, and apply them with mysqlbinlog", "it has received more than it has applied, and does not apply")
+		i.refuse(i.to, CheckReplica, told.startReceived, "it has received more than it has applied, and does not apply")
 	case u.DelaySeconds != 0:
 		i.refuse(i.to, CheckReplica, "wait until it has applied what it has received, or promote another replica; "+
 			"changing the delay would throw away what it has received", "it is delayed by %d s on purpose, and has received more than it has applied", u.DelaySeconds)
@@ -166,16 +167,12 @@ func (i *inspection) lostUpstream(u database.Upstream, complete bool) {
 
 // acknowledges says whether the replica is set up for semi-synchronous commits.
 func (i *inspection) acknowledges(ctx context.Context) (bool, error) {
-	var name, value string
-	err := i.to.DB.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_slave_enabled'").Scan(&name, &value)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
+	_, value, err := firstVariable(ctx, i.to, semiSyncReplica...)
 	return value == "ON", err
 }
 
 // sightings asks the shard's other servers what they have of the primary.
-func (i *inspection) sightings(ctx context.Context, received database.Position, loss *Loss) error {
+func (i *inspection) sightings(ctx context.Context, received database.Transactions, loss *Loss) error {
 	snap, err := i.Map.Store.Load(ctx)
 	if err != nil {
 		return err
@@ -192,7 +189,7 @@ func (i *inspection) sightings(ctx context.Context, received database.Position, 
 			i.warn(server, CheckReplica, "ask it first, if it can be reached again", "it may have more than the replica in %s, and cannot be asked: %s", i.to.Datacenter, err)
 			continue
 		}
-		other, err := server.ReplicaPosition(ctx)
+		other, err := server.Replicated(ctx)
 		if err != nil {
 			return err
 		}
@@ -203,9 +200,7 @@ func (i *inspection) sightings(ctx context.Context, received database.Position, 
 		}
 		for _, u := range upstreams {
 			loss.Seen = append(loss.Seen, Sighting{server.Name(), "received", u.Received.String()})
-			for _, g := range u.Received {
-				other.Advance(g)
-			}
+			other = other.With(u.Received)
 		}
 		if !received.Reached(other) {
 			i.refuse(server, CheckReplica, fmt.Sprintf("promote this one: migrator shard promote %s --to %s --lost", i.shard.Name, dc),
@@ -278,6 +273,9 @@ func (e *Engine) PromoteLost(ctx context.Context, plan Plan) (*Promotion, error)
 	if reachable(ctx, x.from) == nil {
 		return nil, fmt.Errorf("%w: %s answers", ErrNotLost, x.from.Name())
 	}
+	if _, err := e.accepts(ctx, x.to); err != nil {
+		return nil, err
+	}
 	row, err := shardRow(ctx, x.to)
 	if err != nil {
 		return nil, err
@@ -327,14 +325,17 @@ func (r *run) detachLost(ctx context.Context) error {
 			return err
 		}
 		r.crash("before_stop", Switching)
-		if err := r.do(ctx, r.to, commandStop(u.Connection)); err != nil {
+		if err := r.do(ctx, r.to, commandStop(r.dialect, u.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_stop", Switching)
 		r.promotion.Link = u.Link
 		r.promotion.Link.Host, r.promotion.Link.Port = "", 0
 	}
-	applied, err := r.to.ReplicaPosition(ctx)
+	if err := r.doAll(ctx, r.to, commandsLenient(r.dialect)); err != nil {
+		return err
+	}
+	applied, err := r.to.Replicated(ctx)
 	if err != nil {
 		return err
 	}
@@ -389,12 +390,12 @@ func (r *run) forgetLost(ctx context.Context) error {
 	}
 	for _, u := range upstreams {
 		if u.Receives || u.Applies {
-			if err := r.do(ctx, r.to, commandStop(u.Connection)); err != nil {
+			if err := r.do(ctx, r.to, commandStop(r.dialect, u.Connection)); err != nil {
 				return err
 			}
 		}
 		r.crash("before_reset", Switching)
-		if err := r.do(ctx, r.to, commandForget(u.Connection)); err != nil {
+		if err := r.do(ctx, r.to, commandForget(r.dialect, u.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_reset", Switching)
@@ -407,11 +408,11 @@ func (r *run) forgetLost(ctx context.Context) error {
 func (r *run) applyReceived(ctx context.Context, u database.Upstream) error {
 	last, since := uint64(0), time.Now()
 	for {
-		done, err := r.to.WaitApplied(ctx, u.Received, catchUpReport)
+		done, err := r.to.Await(ctx, u.Received, catchUpReport)
 		if err != nil || done {
 			return err
 		}
-		applied, err := r.to.ReplicaPosition(ctx)
+		applied, err := r.to.Replicated(ctx)
 		if err != nil {
 			return err
 		}
@@ -434,7 +435,7 @@ func (r *run) activateLost(ctx context.Context, id uint32) error {
 	}
 	change := fence.Change{From: r.promotion.Row.State, FromToken: token, To: fence.Active, ToToken: r.token,
 		EpochUp: lostEpochs, ServerID: id}
-	err = r.decide(ctx, r.to, func(tx *sql.Tx) error { return r.change(ctx, r.to, tx, "", change) })
+	err = r.decide(ctx, r.to, func(tx *sql.Tx) error { return r.change(ctx, r.to, tx, 0, change) })
 	if err != nil {
 		return fmt.Errorf("activate on %s: %w", r.to.Name(), err)
 	}

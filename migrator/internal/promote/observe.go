@@ -125,18 +125,13 @@ func (r *run) stallEnded(end StallEnd) {
 // compared tells what a failover's old primary has alone: what comes after all
 // that the new one had of it. Sequence numbers count transactions, so it may say
 // too many where the primary left some out, never none where there are some.
-func (r *run) compared(errant []database.GTID, now database.History) {
+func (r *run) compared(errant database.Errant) {
 	if r.Observer == nil || !r.promotion.Lost {
 		return
 	}
-	frozen, err := database.ParsePosition(r.promotion.Frozen)
+	frozen, err := database.ParseTransactions(r.promotion.Frozen)
 	if err != nil {
-		frozen = nil // then what the histories say counts
+		frozen = database.Transactions{} // then what the servers say counts
 	}
-	n := uint64(0)
-	for _, g := range errant {
-		common := max(now[[2]uint32{g.Domain, g.Server}], frozen[g.Domain].Sequence)
-		n += max(1, g.Sequence-min(g.Sequence, common))
-	}
-	r.Observer.Compared(n)
+	r.Observer.Compared(errant.Count(frozen))
 }

@@ -18,6 +18,7 @@ import (
 // The checks of Preflight, in their order.
 const (
 	CheckReachable  = "server-reachable"
+	CheckFamily     = "server-family"
 	CheckShardRow   = "shard-active"
 	CheckFree       = "shard-free"
 	CheckPrimary    = "primary-writable"
@@ -48,6 +49,7 @@ const (
 type inspection struct {
 	*Engine
 	ends
+	dialect database.Dialect
 	results []Result
 }
 
@@ -72,6 +74,9 @@ func (e *Engine) Preflight(ctx context.Context, plan Plan) ([]Result, error) {
 	}
 	if !up {
 		return i.results, ctx.Err()
+	}
+	if accepted, err := i.family(ctx, i.to, i.from); err != nil || !accepted {
+		return i.results, err
 	}
 	return i.run(ctx, []check{
 		{CheckShardRow, i.from, i.shardRow},
@@ -199,7 +204,7 @@ func (i *inspection) primary(ctx context.Context) error {
 		return err
 	}
 	for _, u := range upstreams {
-		i.refuse(i.from, CheckPrimary, "promote the server that it follows, or end that replication with STOP SLAVE and RESET SLAVE ALL",
+		i.refuse(i.from, CheckPrimary, "promote the server that it follows, or end that replication with "+wordsOf(i.dialect).endReplication,
 			"it is itself a replica, of %s:%d", u.Host, u.Port)
 	}
 	return nil
@@ -230,17 +235,17 @@ func (i *inspection) replica(ctx context.Context) error {
 			"it follows server_id %d at %s:%d; the primary has server_id %d", u.ServerID, u.Host, u.Port, id)
 	}
 	if !u.GTID {
-		i.refuse(i.to, CheckReplica, "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE", "it does not replicate by GTID")
+		i.refuse(i.to, CheckReplica, wordsOf(i.dialect).followByGTID, "it does not replicate by GTID")
 	}
 	if failure := u.Failure(); failure != "" {
-		i.refuse(i.to, CheckReplica, "put right what stopped it, then START SLAVE; see SHOW ALL SLAVES STATUS", "%s", failure)
+		i.refuse(i.to, CheckReplica, wordsOf(i.dialect).startAgain, "%s", failure)
 	}
 	if len(u.Filters) != 0 {
 		i.refuse(i.to, CheckReplica, "end the filters, and make the replica anew: what they left out is missing",
 			"it replicates a part only: %s", strings.Join(u.Filters, ", "))
 	}
 	if u.DelaySeconds != 0 {
-		i.refuse(i.to, CheckReplica, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0; START SLAVE", "it is delayed by %d s on purpose", u.DelaySeconds)
+		i.refuse(i.to, CheckReplica, wordsOf(i.dialect).noDelay, "it is delayed by %d s on purpose", u.DelaySeconds)
 	}
 	return nil
 }
@@ -291,18 +296,14 @@ func (i *inspection) copy(ctx context.Context) error {
 // errant: the replica has nothing that the primary does not have. Promoted, it
 // would give that to every other replica, or stop them.
 func (i *inspection) errant(ctx context.Context) error {
-	replica, err := i.to.BinlogHistory(ctx) // first: the primary's grows
+	errant, err := i.to.Errant(ctx, i.from)
 	if err != nil {
 		return err
 	}
-	primary, err := i.from.BinlogHistory(ctx)
-	if err != nil {
-		return err
-	}
-	if errant := replica.Errant(primary); len(errant) != 0 {
+	if !errant.None() {
 		i.refuse(i.to, CheckErrant, "make the replica anew from a backup of the primary; or, when what it wrote by itself is known to be harmless "+
-			"(mysqlbinlog shows it), STOP SLAVE, RESET MASTER, SET GLOBAL gtid_slave_pos back to its old value, START SLAVE",
-			"it has transactions that the primary does not have: %v and perhaps earlier ones", errant)
+			"(mysqlbinlog shows it), "+wordsOf(i.dialect).forgetErrant,
+			"it has transactions that the primary does not have: %s and perhaps earlier ones", errant)
 	}
 	return nil
 }
@@ -314,18 +315,18 @@ const lagLimit = 10 * time.Second
 
 // lag: the replica is near.
 func (i *inspection) lag(ctx context.Context) error {
-	end, err := i.from.BinlogPosition(ctx)
+	end, err := i.from.Committed(ctx)
 	if err != nil {
 		return err
 	}
-	if applied, err := i.to.WaitApplied(ctx, end, lagLimit); err != nil || applied {
+	if applied, err := i.to.Await(ctx, end, lagLimit); err != nil || applied {
 		return err
 	}
-	have, err := i.to.ReplicaPosition(ctx)
+	have, err := i.to.Replicated(ctx)
 	if err != nil {
 		return err
 	}
-	i.refuse(i.to, CheckLag, "wait until it has caught up; see Seconds_Behind_Master in SHOW ALL SLAVES STATUS",
+	i.refuse(i.to, CheckLag, "wait until it has caught up; see "+wordsOf(i.dialect).seeLag,
 		"it has not applied within %s what the primary had: it is %d transactions behind", lagLimit, have.Lag(end))
 	return nil
 }

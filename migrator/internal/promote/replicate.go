@@ -41,7 +41,7 @@ func (r *run) replicating(ctx context.Context) (State, error) {
 			return fmt.Errorf("%w: its row is with %s", ErrBusy, row.Token)
 		}
 		return database.InTx(ctx, r.from.DB, func(tx *sql.Tx) error {
-			return r.change(ctx, r.from, tx, lockBound(queue), changeClaim(r.token))
+			return r.change(ctx, r.from, tx, queue, changeClaim(r.token))
 		})
 	})
 	if err != nil {

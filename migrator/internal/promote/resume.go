@@ -3,7 +3,6 @@ package promote
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -97,6 +96,10 @@ func (e *Engine) takeOver(ctx context.Context, p *Promotion, f func(*run) error)
 				return r.failed(err, "")
 			}
 		}
+		// One that was restarted may have come back read-only for all.
+		if err := r.doAll(ctx, server, commandsLenient(r.dialect)); err != nil {
+			return r.failed(err, "")
+		}
 		if err := r.takeJournal(ctx, server, where); err != nil {
 			return r.failed(err, "")
 		}
@@ -179,15 +182,22 @@ func (r *run) takeRow(ctx context.Context, server *database.Server) error {
 		if err != nil {
 			return err
 		}
-		defer func() {
-			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the bound must not stay in the pool
-			_ = conn.Close()
-		}()
-		if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", queue.Seconds())); err != nil {
+		defer dropConn(conn)
+		take := func() error {
+			_, err := fence.TakeOver(ctx, conn, nil, r.token)
 			return err
 		}
-		_, err = fence.TakeOver(ctx, conn, nil, r.token)
-		return err
+		if !r.dialect.MySQL() {
+			if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", queue.Seconds())); err != nil {
+				return err
+			}
+			return take()
+		}
+		var id int64
+		if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+			return err
+		}
+		return server.EndAfter(ctx, id, queue, take)
 	})
 	if err != nil {
 		return fmt.Errorf("on %s: %w", server.Name(), err)

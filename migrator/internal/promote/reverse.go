@@ -45,6 +45,9 @@ func (r *run) reverse(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.doAll(ctx, r.from, commandsStrict(r.dialect)); err != nil {
+		return err
+	}
 	upstream, err := r.followNew(ctx)
 	if err != nil {
 		return err
@@ -69,8 +72,8 @@ func (r *run) followNew(ctx context.Context) (connection string, err error) {
 	if len(upstreams) == 1 {
 		u := upstreams[0]
 		if u.Host != host || u.Port != port {
-			return "", fmt.Errorf("%s follows %s:%d: want %s:%d, the new primary; end that with STOP SLAVE and RESET SLAVE ALL",
-				r.from.Name(), u.Host, u.Port, host, port)
+			return "", fmt.Errorf("%s follows %s:%d: want %s:%d, the new primary; end that with %s",
+				r.from.Name(), u.Host, u.Port, host, port, wordsOf(r.dialect).endReplication)
 		}
 		if u.Failure() == "" {
 			return u.Connection, nil
@@ -80,17 +83,19 @@ func (r *run) followNew(ctx context.Context) (connection string, err error) {
 	if err := r.checkErrant(ctx); err != nil {
 		return "", err
 	}
-	position, err := oldPosition(ctx, r.from)
-	if err != nil {
-		return "", err
-	}
 	r.crash("before_follow", Reversing)
-	if err := r.do(ctx, r.from, commandPosition(position)); err != nil {
-		return "", err
+	if !r.dialect.MySQL() { // there it follows from what the server has
+		position, err := oldPosition(ctx, r.from)
+		if err != nil {
+			return "", err
+		}
+		if err := r.doAll(ctx, r.from, commandsPosition(r.dialect, position)); err != nil {
+			return "", err
+		}
 	}
 	link := r.promotion.Link
 	link.Host, link.Port = host, port
-	if err := r.do(ctx, r.from, commandFollow(link, r.Replication)); err != nil {
+	if err := r.do(ctx, r.from, commandFollow(r.dialect, link, r.Replication)); err != nil {
 		return "", err
 	}
 	r.crash("after_follow", Reversing)
@@ -99,7 +104,7 @@ func (r *run) followNew(ctx context.Context) (connection string, err error) {
 
 func (r *run) startOld(ctx context.Context, connection string) error {
 	r.crash("before_start", Reversing)
-	if err := r.do(ctx, r.from, commandStart(connection)); err != nil {
+	if err := r.do(ctx, r.from, commandStart(r.dialect, connection)); err != nil {
 		return err
 	}
 	r.crash("after_start", Reversing)
@@ -128,18 +133,13 @@ func oldPosition(ctx context.Context, server *database.Server) (database.Positio
 // checkErrant makes sure that the new primary has every transaction that the
 // old one has: what the old one has alone would be missing elsewhere for good.
 func (r *run) checkErrant(ctx context.Context) error {
-	old, err := r.from.BinlogHistory(ctx) // first: the new one's may grow, the old one's not
+	errant, err := r.from.Errant(ctx, r.to)
 	if err != nil {
 		return err
 	}
-	now, err := r.to.BinlogHistory(ctx)
-	if err != nil {
-		return err
-	}
-	errant := old.Errant(now)
-	r.compared(errant, now)
-	if len(errant) != 0 {
-		return fmt.Errorf("%w: %s has %v, which the new primary does not have; migrator doctor says how to save them and make it a replica anew",
+	r.compared(errant)
+	if !errant.None() {
+		return fmt.Errorf("%w: %s has %s, which the new primary does not have; migrator doctor says how to save them and make it a replica anew",
 			ErrErrant, r.from.Name(), errant)
 	}
 	return nil
@@ -151,7 +151,7 @@ const reversePoll = 20 * time.Millisecond
 // awaitReversed waits until the old primary receives and applies, and has
 // caught up with the new one as it is now.
 func (r *run) awaitReversed(ctx context.Context, connection string) error {
-	end, err := r.to.BinlogPosition(ctx)
+	end, err := r.to.Committed(ctx)
 	if err != nil {
 		return err
 	}
@@ -165,14 +165,14 @@ func (r *run) awaitReversed(ctx context.Context, connection string) error {
 			return fmt.Errorf("%w: %s: %s", ErrReplica, r.from.Name(), failure)
 		}
 		if failure == "" {
-			applied, err := r.from.WaitApplied(ctx, end, catchUpReport)
+			applied, err := r.from.Await(ctx, end, catchUpReport)
 			if err != nil {
 				return r.reverseEnded(ctx, err, "it has not caught up")
 			}
 			if applied {
 				break
 			}
-			have, err := r.from.ReplicaPosition(ctx)
+			have, err := r.from.Replicated(ctx)
 			if err != nil {
 				return r.reverseEnded(ctx, err, "it has not caught up")
 			}
@@ -219,7 +219,7 @@ func (r *run) release(ctx context.Context, server *database.Server, last State, 
 			if row.Token.Move != r.promotion.Record.Move {
 				return nil // planned, and never claimed
 			}
-			return r.change(ctx, server, tx, lockBound(queue), changeRelease(r.token))
+			return r.change(ctx, server, tx, queue, changeRelease(r.token))
 		})
 	})
 	if err != nil {

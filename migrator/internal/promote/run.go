@@ -20,7 +20,9 @@ type run struct {
 	*Engine
 	promotion *Promotion
 	from, to  *database.Server // the old primary and the new one
-	token     fence.Token
+	// dialect is that of both servers.
+	dialect database.Dialect
+	token   fence.Token
 	// passed is set once this run has read or made the commit point.
 	passed bool
 	tries  int // of the freeze
@@ -52,7 +54,7 @@ func (e *Engine) locked(ctx context.Context, p *Promotion, f func(*run) error) e
 	}
 	var unreachable []error
 	for _, server := range []*database.Server{r.from, r.to} {
-		unlock, err := journal.Open(server).Lock(ctx, p.Record.Move)
+		unlock, err := r.lock(ctx, server)
 		switch {
 		case err == nil:
 			defer unlock()
@@ -66,6 +68,33 @@ func (e *Engine) locked(ctx context.Context, p *Promotion, f func(*run) error) e
 		return r.failed(errors.Join(unreachable...), "")
 	}
 	return f(r)
+}
+
+// lock takes the journal's lock on a server. It may note there who has it, which
+// a server that is read-only for the migrator too would refuse.
+func (r *run) lock(ctx context.Context, server *database.Server) (unlock func(), err error) {
+	d, err := server.Dialect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.dialect = d
+	if strict, err := isStrict(ctx, server, d); err != nil {
+		return nil, err
+	} else if strict {
+		if err := r.doAll(ctx, server, commandsLenient(d)); err != nil {
+			return nil, err
+		}
+	}
+	return journal.Open(server).Lock(ctx, r.promotion.Record.Move)
+}
+
+// isStrict says whether a server is read-only for the migrator, too.
+func isStrict(ctx context.Context, server *database.Server, d database.Dialect) (bool, error) {
+	if d.Lenient == "" {
+		return false, nil
+	}
+	v, err := server.Variable(ctx, "super_read_only")
+	return v == "1", err
 }
 
 // drive takes one step after the other until the promotion rests. What a step

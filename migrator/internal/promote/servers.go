@@ -1,9 +1,8 @@
 package promote
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,20 +14,19 @@ import (
 // settings: both servers can be primary and replica of one another.
 func (i *inspection) settings(ctx context.Context) error {
 	for _, server := range []*database.Server{i.from, i.to} {
-		for _, want := range []struct{ variable, value, why string }{
-			{"log_bin", "1", "a primary needs a binlog"},
-			{"log_slave_updates", "1", "what it applied as a replica must be in its own binlog"},
-			{"binlog_format", "ROW", "statements give other values on another server, @@server_id for one"},
-			{"slave_run_triggers_for_rbr", "NO", "the fence's triggers would refuse what is replicated"},
-		} {
-			v, err := server.Variable(ctx, want.variable)
+		for _, want := range wantedSettings(i.dialect) {
+			name, v, err := firstVariable(ctx, server, want.names...)
 			if err != nil {
 				return err
 			}
 			if v != want.value {
-				i.refuse(server, CheckSettings, fmt.Sprintf("set %s = %s in its configuration", want.variable, want.value),
-					"%s is %s: %s", want.variable, v, want.why)
+				name = cmp.Or(name, want.names[0])
+				i.refuse(server, CheckSettings, fmt.Sprintf("set %s = %s in its configuration", name, want.value),
+					"%s is %s: %s", name, v, want.why)
 			}
+		}
+		if i.dialect.MySQL() {
+			continue // it has no gtid_strict_mode: its GTIDs are in no order
 		}
 		v, err := server.Variable(ctx, "gtid_strict_mode")
 		if err != nil {
@@ -40,6 +38,27 @@ func (i *inspection) settings(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// setting is a variable, by any of its names, and the value that it must have.
+type setting struct {
+	names      []string
+	value, why string
+}
+
+func wantedSettings(d database.Dialect) []setting {
+	all := []setting{
+		{[]string{"log_bin"}, "ON", "a primary needs a binlog"},
+		{[]string{"log_replica_updates", "log_slave_updates"}, "ON", "what it applied as a replica must be in its own binlog"},
+		{[]string{"binlog_format"}, "ROW", "statements give other values on another server, @@server_id for one"},
+	}
+	if d.MySQL() { // which runs no triggers for what is replicated in rows
+		return append(all,
+			setting{[]string{"gtid_mode"}, "ON", "it is followed by GTID"},
+			setting{[]string{"enforce_gtid_consistency"}, "ON", "a statement that GTIDs cannot name would stop replication"},
+			setting{[]string{"replica_preserve_commit_order", "slave_preserve_commit_order"}, "ON", "a replica that commits in another order shows what never was"})
+	}
+	return append(all, setting{[]string{"slave_run_triggers_for_rbr"}, "NO", "the fence's triggers would refuse what is replicated"})
 }
 
 // durable: a crash of the machine does not take the commit point back.
@@ -62,20 +81,27 @@ func (i *inspection) durable(ctx context.Context) error {
 // semiSync: the new primary waits for replicas as the old one does.
 func (i *inspection) semiSync(ctx context.Context) error {
 	var on [2]string
+	prefix := "rpl_semi_sync_master" // of the new primary's plugin, where it has one
 	for n, server := range []*database.Server{i.from, i.to} {
-		var name string
-		err := server.DB.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_master_enabled'").Scan(&name, &on[n])
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		name, value, err := firstVariable(ctx, server, semiSyncPrimary...)
+		if err != nil {
 			return err
 		}
+		if on[n] = value; name != "" {
+			prefix = strings.TrimSuffix(name, "_enabled")
+		}
+	}
+	noReplica := prefix + "_wait_no_slave"
+	if strings.HasSuffix(prefix, "source") {
+		noReplica = prefix + "_wait_no_replica"
 	}
 	switch {
 	case on[0] == "ON" && on[1] != "ON":
-		i.warn(i.to, CheckSemiSync, "SET GLOBAL rpl_semi_sync_master_enabled = 1 after the promotion, and the same in both configurations",
+		i.warn(i.to, CheckSemiSync, "SET GLOBAL "+prefix+"_enabled = 1 after the promotion, and the same in both configurations",
 			"the primary commits semi-synchronously, and this server would not")
 	case on[1] == "ON":
-		i.warn(i.to, CheckSemiSync, "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 0, or a short rpl_semi_sync_master_timeout",
-			"it commits semi-synchronously: until the old primary follows it, its commits may wait for rpl_semi_sync_master_timeout")
+		i.warn(i.to, CheckSemiSync, "SET GLOBAL "+noReplica+" = 0, or a short "+prefix+"_timeout",
+			"it commits semi-synchronously: until the old primary follows it, its commits may wait for %s_timeout", prefix)
 	}
 	return nil
 }
@@ -99,8 +125,15 @@ func (i *inspection) events(ctx context.Context) error {
 	return nil
 }
 
-// needed are the global privileges that a promotion uses.
-var needed = []string{"READ_ONLY ADMIN", "REPLICATION SLAVE ADMIN", "SLAVE MONITOR", "CONNECTION ADMIN", "PROCESS", "RELOAD"}
+// needed are the global privileges that a promotion uses: to write past
+// read_only and to set it, to steer a replica and to see it, to see connections
+// and to end them.
+func needed(d database.Dialect) []string {
+	if d.MySQL() {
+		return []string{"CONNECTION_ADMIN", "SYSTEM_VARIABLES_ADMIN", "REPLICATION_SLAVE_ADMIN", "REPLICATION CLIENT", "PROCESS", "RELOAD"}
+	}
+	return []string{"READ_ONLY ADMIN", "REPLICATION SLAVE ADMIN", "SLAVE MONITOR", "CONNECTION ADMIN", "PROCESS", "RELOAD"}
+}
 
 // privileges: the migrator's account can do all that a promotion does. A server
 // older than these privileges has SUPER for them.
@@ -120,7 +153,7 @@ func (i *inspection) privilegesOn(ctx context.Context, server *database.Server) 
 		return err
 	}
 	var missing []string
-	for _, privilege := range needed {
+	for _, privilege := range needed(i.dialect) {
 		if !slices.Contains(has, privilege) {
 			missing = append(missing, privilege)
 		}
@@ -138,13 +171,16 @@ func (i *inspection) proof(ctx context.Context) error {
 	if err != nil || !readOnly {
 		return err
 	}
+	if strict, err := isStrict(ctx, i.to, i.dialect); err != nil || strict {
+		return err // it stops everybody now, and will not when it matters
+	}
 	tx, err := i.to.DB.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // it has changed nothing
 	if _, err := tx.ExecContext(ctx, "DELETE FROM "+fence.Table+" WHERE bucket = ?", fence.ShardRow-1); err != nil {
-		i.refuse(i.to, CheckPrivileges, "GRANT READ_ONLY ADMIN ON *.* TO the migrator's account",
+		i.refuse(i.to, CheckPrivileges, "GRANT "+needed(i.dialect)[0]+" ON *.* TO the migrator's account",
 			"the migrator's account cannot write on a server that is read-only: %s", err)
 	}
 	return nil

@@ -76,26 +76,48 @@ func commandReadOnly(on bool) command {
 	return command{text: "SET GLOBAL read_only = 0"}
 }
 
-func commandStop(connection string) command {
-	return command{text: "STOP SLAVE ?", args: []any{connection}}
+// commandsLenient are what lets the migrator write on a server that stays
+// read-only for others: a replica may have been read-only for it, too.
+func commandsLenient(d database.Dialect) []command {
+	if d.Lenient == "" {
+		return nil
+	}
+	return []command{{text: d.Lenient}}
 }
 
-func commandStart(connection string) command {
-	return command{text: "START SLAVE ?", args: []any{connection}}
+// commandsStrict are what makes a replica read-only for the migrator, too. It
+// implies read_only, and "SET GLOBAL read_only = 0" takes back both.
+func commandsStrict(d database.Dialect) []command {
+	if d.Strict == "" {
+		return nil
+	}
+	return []command{{text: d.Strict}}
 }
 
-func commandForget(connection string) command {
-	return command{text: "RESET SLAVE ? ALL", args: []any{connection}}
+func commandStop(d database.Dialect, connection string) command {
+	return command{text: d.Stop, args: []any{connection}}
 }
 
-func commandPosition(p database.Position) command {
-	return command{text: "SET GLOBAL gtid_slave_pos = ?", args: []any{p.String()}, show: []any{wordPosition}}
+func commandStart(d database.Dialect, connection string) command {
+	return command{text: d.Start, args: []any{connection}}
 }
 
-func commandFollow(link database.Link, account database.Account) command {
+func commandForget(d database.Dialect, connection string) command {
+	return command{text: d.Forget, args: []any{connection}}
+}
+
+// commandsPosition are none where a server asks its next primary by what it has.
+func commandsPosition(d database.Dialect, p database.Position) []command {
+	if d.SetReplicated == "" {
+		return nil
+	}
+	return []command{{text: d.SetReplicated, args: []any{p.String()}, show: []any{wordPosition}}}
+}
+
+func commandFollow(d database.Dialect, link database.Link, account database.Account) command {
 	o := command{}
-	o.text, o.args = database.FollowStatement(link, account)
-	_, o.show = database.FollowStatement(link, database.Account{User: account.User, Password: wordPassword})
+	o.text, o.args = d.FollowStatement(link, account)
+	_, o.show = d.FollowStatement(link, database.Account{User: account.User, Password: wordPassword})
 	return o
 }
 
@@ -173,9 +195,31 @@ func (r *run) doOn(ctx context.Context, server *database.Server, q interface {
 	return nil
 }
 
-// change changes the shard's row within a transaction on a server.
-func (r *run) change(ctx context.Context, server *database.Server, tx *sql.Tx, bound string, c fence.Change) error {
-	return fence.TransitionWithin(ctx, recorder{tx, func(text string) { r.tell(server.Name(), text) }}, bound, c)
+// doAll executes commands in their order.
+func (r *run) doAll(ctx context.Context, server *database.Server, commands []command) error {
+	for _, o := range commands {
+		if err := r.do(ctx, server, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change changes the shard's row within a transaction on a server. It waits for
+// the row's lock for queue, 0 for as long as the session waits; new writers
+// queue behind it.
+func (r *run) change(ctx context.Context, server *database.Server, tx *sql.Tx, queue time.Duration, c fence.Change) error {
+	change := func() error {
+		return fence.TransitionWithin(ctx, recorder{tx, func(text string) { r.tell(server.Name(), text) }}, lockBound(r.dialect, queue), c)
+	}
+	if !r.dialect.MySQL() || queue == 0 {
+		return change()
+	}
+	var id int64
+	if err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		return err
+	}
+	return server.EndAfter(ctx, id, queue, change)
 }
 
 // textHold, textHome and textJournal are what is shown of changes that are no
@@ -191,13 +235,22 @@ func textHome(d Detail) string {
 func textJournal(s State) string { return "journal: " + string(s) }
 
 // lockBound is the prefix of statements that wait for the shard's row for so
-// long. While one waits, new writers queue behind it.
-func lockBound(queue time.Duration) string { return database.WithinMillis(int(queue.Milliseconds())) }
+// long. MySQL has none: there they are ended from another connection.
+func lockBound(d database.Dialect, queue time.Duration) string {
+	if queue == 0 || d.MySQL() {
+		return ""
+	}
+	return database.WithinMillis(int(queue.Milliseconds()))
+}
 
 // Statements lists what a promotion would do, in order: what it executes, where,
 // and where it waits. It changes nothing, and shows no password.
 func (e *Engine) Statements(ctx context.Context, plan Plan) ([]Statement, error) {
 	x, err := e.find(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	d, err := e.accepts(ctx, x.to)
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +266,11 @@ func (e *Engine) Statements(ctx context.Context, plan Plan) ([]Statement, error)
 	if link.Host, link.Port, err = x.to.HostPort(); err != nil {
 		return nil, err
 	}
-	s := &script{Engine: e, from: x.from.Name(), to: x.to.Name(), token: fence.Token{Move: wordMove, Run: 1},
+	s := &script{Engine: e, dialect: d, from: x.from.Name(), to: x.to.Name(), token: fence.Token{Move: wordMove, Run: 1},
 		detail: Detail{Shard: plan.Shard, Source: x.shard.Datacenter, Target: plan.Target, Epoch: x.shard.Epoch}}
+	if s.strict, err = isStrict(ctx, x.to, d); err != nil {
+		return nil, err
+	}
 	s.before(ctx)
 	s.after(ctx, id, upstream.Connection, link)
 	return s.all, nil
@@ -223,6 +279,8 @@ func (e *Engine) Statements(ctx context.Context, plan Plan) ([]Statement, error)
 // script writes down what a promotion does when all goes well.
 type script struct {
 	*Engine
+	dialect  database.Dialect
+	strict   bool // the replica is read-only for the migrator, too
 	from, to string
 	token    fence.Token
 	detail   Detail
@@ -245,55 +303,82 @@ func (s *script) hooks(state State, at HookPoint) {
 	}
 }
 
-func (s *script) change(ctx context.Context, state State, server, bound string, c fence.Change) {
+func (s *script) change(ctx context.Context, state State, server string, queue time.Duration, c fence.Change) {
 	// A lister fails at nothing.
-	_ = fence.TransitionWithin(ctx, lister{func(text string) { s.add(state, server, text) }}, bound, c)
+	_ = fence.TransitionWithin(ctx, lister{func(text string) { s.add(state, server, text) }}, lockBound(s.dialect, queue), c)
+	s.ended(state, server, queue)
+}
+
+// ended says what ends the statement before it, where its own words do not.
+func (s *script) ended(state State, server string, bound time.Duration) {
+	if s.dialect.MySQL() && bound != 0 {
+		s.wait(state, server, fmt.Sprintf("KILL QUERY …, if that takes longer than %s", bound))
+	}
 }
 
 func (s *script) bounds(state State, server string, bound time.Duration) {
-	s.add(state, server, commandBounds(bound).String())
+	s.add(state, server, commandBounds(s.dialect, bound).String())
+}
+
+func (s *script) addAll(state State, server string, commands []command) {
+	for _, o := range commands {
+		s.add(state, server, o.String())
+	}
+}
+
+// await is the wait for what another server has.
+func (s *script) await(whose, limit string) string {
+	function, _, _ := strings.Cut(s.dialect.Await, "(")
+	return fmt.Sprintf("%s(@@%s of the %s, %s)", function, s.dialect.Position, whose, limit)
 }
 
 // before is what is done up to the commit point.
 func (s *script) before(ctx context.Context) {
 	s.add(Planned, s.from, textJournal(Planned))
+	if s.strict {
+		s.addAll(Planned, s.to, commandsLenient(s.dialect))
+	}
 	s.add(Planned, s.from, textJournal(Replicating))
-	s.change(ctx, Replicating, s.from, lockBound(s.Limits.FreezeLock), changeClaim(s.token))
+	s.change(ctx, Replicating, s.from, s.Limits.FreezeLock, changeClaim(s.token))
 	s.add(Replicating, s.from, textJournal(CatchingUp))
-	s.wait(CatchingUp, s.to, fmt.Sprintf("SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, %.3f), until it is in time", s.Limits.CatchUp.Seconds()))
+	s.wait(CatchingUp, s.to, s.await("primary", fmt.Sprintf("%.3f", s.Limits.CatchUp.Seconds()))+", until it is in time")
 	s.hooks(CatchingUp, BeforeFreeze)
 	s.add(CatchingUp, s.from, textJournal(Holding))
 	s.add(Holding, "map", s.textHold(s.detail))
 	s.add(Holding, s.from, textJournal(Freezing))
 	s.bounds(Freezing, s.from, 0)
-	s.change(ctx, Freezing, s.from, lockBound(s.Limits.FreezeLock), changeFreeze(s.token))
+	s.change(ctx, Freezing, s.from, s.Limits.FreezeLock, changeFreeze(s.token))
 	s.bounds(Freezing, s.from, s.Limits.ReadOnly)
 	s.add(Freezing, s.from, commandReadOnly(true).String())
-	s.wait(Freezing, s.to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the primary, …), within "+s.Limits.Freeze.String()+" since the freeze")
+	s.ended(Freezing, s.from, s.Limits.ReadOnly)
+	s.wait(Freezing, s.to, s.await("primary", "…")+", within "+s.Limits.Freeze.String()+" since the freeze")
 	s.hooks(Freezing, BeforeCommit)
 	s.bounds(Freezing, s.from, 0)
-	s.change(ctx, Freezing, s.from, "", changeCommit(s.token))
+	s.change(ctx, Freezing, s.from, 0, changeCommit(s.token))
 	s.add(Freezing, s.from, textJournal(Switching)+" (in the transaction of the commit point)")
 }
 
 // after is what is done past it.
 func (s *script) after(ctx context.Context, id uint32, connection string, link database.Link) {
-	s.wait(Switching, s.to, "SELECT MASTER_GTID_WAIT(@@gtid_binlog_pos of the old primary, …)")
-	s.add(Switching, s.to, commandStop(connection).String())
-	s.add(Switching, s.to, commandForget(connection).String())
+	s.wait(Switching, s.to, s.await("old primary", "…"))
+	s.add(Switching, s.to, commandStop(s.dialect, connection).String())
+	s.add(Switching, s.to, commandForget(s.dialect, connection).String())
+	s.addAll(Switching, s.to, commandsLenient(s.dialect))
 	s.bounds(Switching, s.to, 0)
-	s.change(ctx, Switching, s.to, "", changeActivate(fence.Moved, s.token, id))
+	s.change(ctx, Switching, s.to, 0, changeActivate(fence.Moved, s.token, id))
 	s.bounds(Switching, s.to, s.Limits.ReadOnly)
 	s.add(Switching, s.to, commandReadOnly(false).String())
+	s.ended(Switching, s.to, s.Limits.ReadOnly)
 	s.add(Switching, s.to, textJournal(Publishing))
 	s.hooks(Publishing, AfterCommit)
 	s.add(Publishing, "map", textHome(s.detail))
 	s.add(Publishing, s.to, textJournal(Reversing))
 	s.hooks(Reversing, AfterPromote)
-	s.add(Reversing, s.from, commandPosition(nil).String())
-	s.add(Reversing, s.from, commandFollow(link, s.Replication).String())
-	s.add(Reversing, s.from, commandStart("").String())
+	s.addAll(Reversing, s.from, commandsStrict(s.dialect))
+	s.addAll(Reversing, s.from, commandsPosition(s.dialect, nil))
+	s.add(Reversing, s.from, commandFollow(s.dialect, link, s.Replication).String())
+	s.add(Reversing, s.from, commandStart(s.dialect, "").String())
 	s.hooks(Reversing, AfterReverse)
 	s.add(Reversing, s.to, textJournal(Done))
-	s.change(ctx, Reversing, s.to, lockBound(s.Limits.FreezeLock), changeRelease(s.token))
+	s.change(ctx, Reversing, s.to, s.Limits.FreezeLock, changeRelease(s.token))
 }

@@ -53,7 +53,7 @@ func (r *run) detach(ctx context.Context) error {
 		upstream := upstreams[0]
 		if upstream.Failure() != "" {
 			// Stopped by an earlier run, or by a failure that is reported below.
-			if err := r.do(ctx, r.to, commandStart(upstream.Connection)); err != nil {
+			if err := r.do(ctx, r.to, commandStart(r.dialect, upstream.Connection)); err != nil {
 				return err
 			}
 		}
@@ -61,7 +61,7 @@ func (r *run) detach(ctx context.Context) error {
 			return err
 		}
 		r.crash("before_stop", Switching)
-		if err := r.do(ctx, r.to, commandStop(upstream.Connection)); err != nil {
+		if err := r.do(ctx, r.to, commandStop(r.dialect, upstream.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_stop", Switching)
@@ -76,7 +76,7 @@ func (r *run) detach(ctx context.Context) error {
 			return err
 		}
 		r.crash("before_reset", Switching)
-		if err := r.do(ctx, r.to, commandForget(upstream.Connection)); err != nil {
+		if err := r.do(ctx, r.to, commandForget(r.dialect, upstream.Connection)); err != nil {
 			return err
 		}
 		r.crash("after_reset", Switching)
@@ -99,10 +99,10 @@ func (r *run) checkCopy(ctx context.Context) error {
 
 // oldEnd returns the end of the old primary's binlog. It gives up soon: while
 // it waits, nobody can write.
-func (r *run) oldEnd(ctx context.Context) (database.Position, error) {
+func (r *run) oldEnd(ctx context.Context) (database.Transactions, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.Freeze)
 	defer cancel()
-	return r.from.BinlogPosition(ctx)
+	return r.from.Committed(ctx)
 }
 
 // awaitCommitPoint waits, at most for Limits.Switch, until the replica has
@@ -117,7 +117,7 @@ func (r *run) awaitCommitPoint(ctx context.Context, upstream database.Upstream) 
 		}
 		end = upstream.Received
 	}
-	applied, err := r.to.WaitApplied(ctx, end, r.Limits.Switch)
+	applied, err := r.to.Await(ctx, end, r.Limits.Switch)
 	if err == nil && !applied {
 		r.report(Event{Move: r.promotion.Record.Move, State: Switching,
 			Note: fmt.Sprintf("the replica has not applied %s within %s", end, r.Limits.Switch)})
@@ -128,7 +128,7 @@ func (r *run) awaitCommitPoint(ctx context.Context, upstream database.Upstream) 
 // hasMore says whether the old primary, if it can be reached, has transactions
 // that the replica has not applied.
 func (r *run) hasMore(ctx context.Context) (bool, error) {
-	applied, err := r.to.ReplicaPosition(ctx)
+	applied, err := r.to.Replicated(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -158,11 +158,11 @@ func (r *run) checkDetached(ctx context.Context) error {
 	case row.State == fence.Moved:
 		return nil
 	case row.State == fence.Frozen && r.passed && r.promotion.Frozen != "":
-		frozen, err := database.ParsePosition(r.promotion.Frozen)
+		frozen, err := database.ParseTransactions(r.promotion.Frozen)
 		if err != nil {
 			return err
 		}
-		applied, err := r.to.ReplicaPosition(ctx)
+		applied, err := r.to.Replicated(ctx)
 		if err != nil {
 			return err
 		}
@@ -195,6 +195,9 @@ func (r *run) activate(ctx context.Context) error {
 		return err
 	}
 	r.crash("before_activate", Switching)
+	if err := r.doAll(ctx, r.to, commandsLenient(r.dialect)); err != nil {
+		return err
+	}
 	switch {
 	case r.promotion.Lost && !r.isSwitched(row, id):
 		if err := r.activateLost(ctx, id); err != nil {
@@ -207,7 +210,7 @@ func (r *run) activate(ctx context.Context) error {
 			return fmt.Errorf("%s: the shard's row is %s, epoch %d: %w", r.to.Name(), row.State, row.Epoch, fence.ErrLostRow)
 		}
 		err := r.decide(ctx, r.to, func(tx *sql.Tx) error {
-			return r.change(ctx, r.to, tx, "", changeActivate(row.State, r.token, id))
+			return r.change(ctx, r.to, tx, 0, changeActivate(row.State, r.token, id))
 		})
 		if err != nil {
 			return fmt.Errorf("activate on %s: %w", r.to.Name(), err)

@@ -48,6 +48,10 @@ type world struct {
 	points *crash.Points
 	limits Limits
 	runs   []Hook
+	// appOpener, when not nil, connects as the application to servers that are not
+	// a and b.
+	appOpener func(bucketmap.Datacenter) (*sql.DB, error)
+	mysql     bool
 	// executed, when not nil, is told what engines execute.
 	executed func(Statement)
 
@@ -72,8 +76,20 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, a: pair.A, b: pair.B, dir: t.TempDir(), points: &crash.Points{}, limits: testLimits()}
 	ctx := t.Context()
 	must(t, w.a.Exec(ctx, "CREATE DATABASE app"))
+	w.mapped(w.a.Addr(), w.b.Addr())
+	w.filled()
+	must(t, w.b.ReplicateFrom(ctx, w.a))
+	testrun.Until(t, "the database has come over", w.server(cloud).DB.Ping)
+	w.caughtUp(legacy, cloud)
+	return w
+}
+
+// mapped makes the map and the shard list.
+func (w *world) mapped(a, b string) {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
 	w.list = shardlib.ShardList{Database: "app", Shards: map[bucketmap.ShardName]map[bucketmap.Datacenter]string{
-		alpha: {legacy: w.a.Addr(), cloud: w.b.Addr()}}}
+		alpha: {legacy: a, cloud: b}}}
 	var err error
 	w.store, err = file.Open(w.dir, file.Options{})
 	must(t, err)
@@ -88,7 +104,12 @@ func newWorld(t *testing.T) *world {
 	must(t, w.store.Publish(ctx, snap, bucketmap.Change{Who: "test", Why: "the first map"}))
 	w.shards = shards.New(w.list, w.store, database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 	t.Cleanup(func() { _ = w.shards.Close() })
+}
 
+// filled makes the shard's tables on the primary.
+func (w *world) filled() {
+	t, ctx := w.t, w.t.Context()
+	t.Helper()
 	from := w.server(legacy)
 	must(t, fence.Create(ctx, from.DB))
 	must(t, fence.Activate(ctx, from.DB, 0, buckets-1))
@@ -96,11 +117,9 @@ func newWorld(t *testing.T) *world {
 	for _, statement := range schema {
 		w.exec(from.DB, statement)
 	}
-	w.exec(from.DB, fmt.Sprintf("INSERT INTO counter SELECT seq, 0 FROM seq_0_to_%d", buckets-1))
-	must(t, w.b.ReplicateFrom(ctx, w.a))
-	testrun.Until(t, "the database has come over", w.server(cloud).DB.Ping)
-	w.caughtUp(legacy, cloud)
-	return w
+	for bucket := range buckets {
+		w.exec(from.DB, "INSERT INTO counter VALUES (?, 0)", bucket)
+	}
 }
 
 // testLimits leave more room than a loaded machine needs, and step back fast.
@@ -136,9 +155,9 @@ func (w *world) exec(db *sql.DB, statement string, args ...any) {
 // caughtUp waits until the server in `to` has all that the one in `from` has.
 func (w *world) caughtUp(from, to bucketmap.Datacenter) {
 	w.t.Helper()
-	end, err := w.server(from).BinlogPosition(w.t.Context())
+	end, err := w.server(from).Committed(w.t.Context())
 	must(w.t, err)
-	ok, err := w.server(to).WaitApplied(w.t.Context(), end, 20*time.Second)
+	ok, err := w.server(to).Await(w.t.Context(), end, 20*time.Second)
 	must(w.t, err)
 	if !ok {
 		w.t.Fatalf("%s has not applied %s", to, end)
@@ -146,7 +165,7 @@ func (w *world) caughtUp(from, to bucketmap.Datacenter) {
 }
 
 func (w *world) engine() *Engine {
-	return &Engine{Servers: w.shards, Limits: w.limits, PastReadOnly: []string{testservers.AccountRoot}, Hooks: w.runs, Executed: w.executed, Crash: w.points,
+	return &Engine{Servers: w.shards, Limits: w.limits, PastReadOnly: []string{testservers.AccountRoot}, Hooks: w.runs, Executed: w.executed, Crash: w.points, AllowMySQL: w.mysql,
 		Map:         &publish.Publisher{Store: w.store, Who: "test"},
 		Replication: database.Account{User: testservers.AccountReplica, Password: testservers.Password},
 		Report: func(e Event) {
@@ -269,14 +288,20 @@ func (w *world) write(dc bucketmap.Datacenter, stay bool) error {
 // is there.
 func (w *world) appDB(dc bucketmap.Datacenter) *sql.DB {
 	w.t.Helper()
-	server := w.a
-	if dc == cloud {
-		server = w.b
-	}
-	db, err := server.Open(testservers.AccountApp, "app")
+	db, err := w.openApp(dc)
 	must(w.t, err)
 	w.t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+func (w *world) openApp(dc bucketmap.Datacenter) (*sql.DB, error) {
+	if w.appOpener != nil {
+		return w.appOpener(dc)
+	}
+	if dc == cloud {
+		return w.b.Open(testservers.AccountApp, "app")
+	}
+	return w.a.Open(testservers.AccountApp, "app")
 }
 
 // writers are the users of the shard: they write on either server, as chance

@@ -15,6 +15,7 @@ import (
 // The names of the checks. They never change their meaning.
 const (
 	CheckReachable   = "replicate-reachable"
+	CheckFamily      = "replicate-family"
 	CheckEmpty       = "replicate-empty"
 	CheckServers     = "replicate-servers"
 	CheckSettings    = "replicate-settings"
@@ -70,6 +71,10 @@ func (e *Engine) Preflight(ctx context.Context) ([]preflight.Result, error) {
 		}
 	}
 	if !up {
+		return i.results, ctx.Err()
+	}
+	if err := e.family(ctx, i.from, i.to); err != nil {
+		i.refuse(i.to, CheckFamily, "see docs/promotion.md, MySQL", "%s", err)
 		return i.results, ctx.Err()
 	}
 	for _, check := range []struct {

@@ -32,6 +32,9 @@ func (e *Engine) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer func() { _ = r.to.Close() }()
+	if err := e.family(ctx, r.from, r.to); err != nil {
+		return nil, err
+	}
 	held, err := lock(ctx, r.to)
 	if err != nil {
 		return nil, err
@@ -166,4 +169,6 @@ func (r *run) copy(ctx context.Context) error {
 }
 
 // IsRefused says whether an error means that nothing was changed.
-func IsRefused(err error) bool { return errors.Is(err, ErrForeign) || errors.Is(err, ErrBusy) }
+func IsRefused(err error) bool {
+	return errors.Is(err, ErrForeign) || errors.Is(err, ErrBusy) || errors.Is(err, ErrFamily)
+}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// badMin is how many bad requests of those who were moved a comparison needs: a
-// share of fewer is luck.
+// badMin is how many bad requests it takes for anything to burn: a share of fewer
+// is luck.
 const badMin = 5
 
 // compare holds those who were moved against those who stayed, in the shortest

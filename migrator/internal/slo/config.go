@@ -16,7 +16,9 @@ import (
 // Config is the section slo of the migrator's configuration.
 type Config struct {
 	Source Source `yaml:"source"`
-	// Objectives are what is promised to users; see docs/slo.md.
+	// Objectives are what is promised to users, such as {name: availability, kind:
+	// availability, target: 0.999} and {name: latency, kind: latency, target: 0.99,
+	// threshold: 250ms}; all their keys are in docs/slo.md.
 	Objectives []Objective `yaml:"objectives"`
 	Windows    Windows     `yaml:"windows"`
 	// Interval is how often the source is looked at. 0: a tenth of the shortest
@@ -112,8 +114,9 @@ type Objective struct {
 type Windows struct {
 	// Scale makes every window shorter, or longer: 0.01 is for demos.
 	Scale float64 `yaml:"scale"`
-	// Page are the pairs that make Burning, Ticket those that make Unhealthy.
-	Page   []Pair `yaml:"page"`
+	// Page are the pairs {burn, long, short} that make Burning.
+	Page []Pair `yaml:"page"`
+	// Ticket are the pairs that make Unhealthy.
 	Ticket []Pair `yaml:"ticket"`
 }
 

@@ -1,12 +1,13 @@
 // Package slo judges whether users are well: error ratio and latency, for each
 // datacenter, and for those who were just moved against those who were not.
 //
-// The protocol: (1) Load or embed a Config, and Validate it; (2) New makes an
-// Evaluator; (3) somebody calls Run, which looks at the source at its interval:
-// the source proxies knows only of what it has looked at; (4) Evaluate looks now
-// and gives a Verdict, whatever happens; (5) the Evaluator is a
-// prometheus.Collector of its last verdict; (6) Rules writes the objectives as
-// rules of Prometheus. docs/slo.md says what is counted, and what the keys mean.
+// The protocol: (1) a configuration has a Config, with Default's values, Resolve
+// and Check; (2) New makes an Evaluator; (3) somebody looks at least as often as
+// its Interval, by Run or by Evaluate: the source proxies knows only of what it has
+// looked at; (4) Evaluate looks now and gives a Verdict, whatever happens; (5) the
+// Evaluator is a prometheus.Collector of its last verdict; (6) Rules writes the
+// objectives as rules of Prometheus. docs/slo.md says what is counted, and what the
+// keys mean.
 //
 // # From requests to figures
 //

@@ -16,8 +16,8 @@ type Options struct {
 	// those count that the figures have, and that an objective names.
 	Datacenters []string
 	// Expect says whether the map has somebody in a group, so that too few of its
-	// requests are Unknown: All of a datacenter that is some bucket's home or the
-	// default, Moved of one that users were moved to within the cohort's window.
+	// requests are Unknown: All of a datacenter that is some bucket's home, or the
+	// default of one without, Moved of one that users were moved to within the cohort's window.
 	// Where it says no, too few requests have no say. Nil: somebody everywhere,
 	// and somebody was moved somewhere, so that before the first move it is
 	// Unknown.
@@ -41,8 +41,9 @@ type Evaluator struct {
 
 	mu struct {
 		sync.Mutex
-		last  Verdict
-		looks map[Level]int // how many verdicts were so
+		last   Verdict
+		looks  map[Level]int // how many verdicts were so
+		cohort time.Duration
 	}
 }
 
@@ -98,6 +99,7 @@ func (e *Evaluator) Evaluate(ctx context.Context) Verdict {
 	at := e.options.Now()
 	v := Verdict{Level: Unknown, At: at}
 	r, err := e.source.read(ctx, at)
+	e.noteCohort()
 	if err != nil {
 		v.Reason = fmt.Sprintf("unknown: %s: %v", e.config.Source.Kind, err)
 	} else {
@@ -121,8 +123,26 @@ func (e *Evaluator) Last() Verdict {
 	return e.mu.last
 }
 
+// noteCohort keeps the cohort's window for Expect, which the judge asks next.
+func (e *Evaluator) noteCohort() {
+	if w := e.source.cohortWindow(); w > 0 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.mu.cohort = w
+	}
+}
+
+// CohortWindow is for how long a user who was moved counts as moved: the longest
+// cohort.window that the proxies have told in the last look that told of one. 0:
+// none has yet.
+func (e *Evaluator) CohortWindow() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.mu.cohort
+}
+
 // Run looks every interval until ctx ends. With the source proxies somebody must
-// run it as long as Evaluate is asked: windows are made of regular looks.
+// look so often, here or by Evaluate: windows are made of regular looks.
 func (e *Evaluator) Run(ctx context.Context) {
 	ticker := time.NewTicker(e.Interval())
 	defer ticker.Stop()

@@ -65,6 +65,8 @@ func (r reading) set(k key, window time.Duration, t tally) {
 // source gives figures. An error says that there are none, and what to do.
 type source interface {
 	read(ctx context.Context, at time.Time) (reading, error)
+	// cohortWindow is the longest that the last look was told of; 0: of none.
+	cohortWindow() time.Duration
 }
 
 // wanted returns every key that there must be: of the datacenters, and of those
@@ -125,7 +127,12 @@ type memory struct {
 	window time.Duration // for so long a user counts as moved; 0: not told
 }
 
+// cohortWindowMax is the longest that a proxy takes. One that says more lies, and
+// must not overflow.
+const cohortWindowMax = 24 * time.Hour
+
 func memoryOf(since, window float64) memory {
+	window = min(window, cohortWindowMax.Seconds())
 	return memory{true, time.UnixMilli(int64(since * 1000)), time.Duration(window * float64(time.Second))}
 }
 

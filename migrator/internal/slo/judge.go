@@ -66,18 +66,27 @@ func (j *judge) figures(k key, tallies map[time.Duration]tally) []Figure {
 // window that is unknown, which makes the other one no better.
 func (j *judge) pair(k key, p Pair, severity Severity, tallies map[time.Duration]tally) []Figure {
 	both := make([]Figure, 0, 2)
-	unknown, above := false, true
+	unknown, above, few := false, true, false
 	for _, window := range []time.Duration{p.Short, p.Long} {
 		f := j.figure(k, window, tallies)
 		f.Limit, f.Severity = p.Burn, severity
 		unknown = unknown || f.Level == Unknown
 		above = above && f.Burn >= p.Burn
+		few = few || f.Ratio*f.Events < badMin-0.5 // a rate of Prometheus is no whole number
 		both = append(both, f)
 	}
 	level := Healthy
 	switch {
 	case unknown:
 		level = Unknown
+	case above && few:
+		// Just after a step both windows have the same few requests, and one that
+		// failed may have done so by chance: no reason to go on, nor to go back.
+		level = Unknown
+		for i := range both {
+			both[i].Why = fmt.Sprintf("%.0f of %.0f requests were bad, %.3gx the budget: fewer than %d are too few to tell",
+				both[i].Ratio*both[i].Events, both[i].Events, both[i].Burn, badMin)
+		}
 	case above && severity == Page:
 		level = Burning
 	case above:

@@ -1,14 +1,11 @@
 package slo
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-
-	"drover/internal/config"
 )
 
 // UnmarshalYAML reads an objective onto its defaults. An unknown key is an error.
@@ -69,40 +66,6 @@ func mended(n ast.Node) ast.Node {
 	default:
 		return n
 	}
-}
-
-// Load reads the section slo of a configuration file, and the path of the shard
-// list, which is empty when there is none. Other sections are not looked at.
-// Relative paths are relative to the file's folder.
-func Load(path string) (c Config, shards string, err error) {
-	var file map[string]ast.Node
-	if err := config.Load(path, &file); err != nil {
-		return Config{}, "", err
-	}
-	c = Default()
-	section := file["slo"]
-	if section == nil {
-		return Config{}, "", fmt.Errorf("%s: no section slo: it says where the figures come from and what is promised; see docs/slo.md", path)
-	}
-	if err := yaml.NodeToValue(section, &c, yaml.Strict()); err != nil {
-		return Config{}, "", fmt.Errorf("%s: slo: %s", path, yaml.FormatError(err, false, false))
-	}
-	if c.Empty() {
-		return Config{}, "", fmt.Errorf("%s: the section slo is empty; see docs/slo.md", path)
-	}
-	if err := c.Validate(); err != nil {
-		return Config{}, "", fmt.Errorf("%s: %w", path, err)
-	}
-	if node := file["shards"]; node != nil {
-		if err := yaml.NodeToValue(node, &shards); err != nil {
-			return Config{}, "", fmt.Errorf("%s: shards: %s", path, yaml.FormatError(err, false, false))
-		}
-	}
-	c.Resolve(filepath.Dir(path))
-	if shards != "" && !filepath.IsAbs(shards) {
-		shards = filepath.Join(filepath.Dir(path), shards)
-	}
-	return c, shards, nil
 }
 
 // Resolve makes the section's paths relative to a folder.

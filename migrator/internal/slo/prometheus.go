@@ -26,7 +26,10 @@ type prometheus struct {
 	api         promv1.API
 	datacenters []string
 	moved       func(from, to time.Time) bool
+	cohort      time.Duration // see cohortWindow; looks come one after another
 }
+
+func (p *prometheus) cohortWindow() time.Duration { return p.cohort }
 
 func newPrometheus(c *Config, client *http.Client, options *Options) (*prometheus, error) {
 	client.Transport = &bounded{client.Transport, int64(c.Source.AnswerMax)}
@@ -228,8 +231,12 @@ func (p *prometheus) blind(ctx context.Context, at time.Time) (string, error) {
 		return "", err
 	}
 	windows := map[model.LabelValue]float64{}
+	p.cohort = 0
 	for _, r := range window {
 		windows[r.labels["instance"]] = r.value
+		if r.value > 0 && r.value <= cohortWindowMax.Seconds() {
+			p.cohort = max(p.cohort, time.Duration(r.value*float64(time.Second)))
+		}
 	}
 	for _, r := range since {
 		name := r.labels["instance"]

@@ -63,8 +63,14 @@ scrape_configs:
 			well(p)
 		}
 	}
+	fleet[0].set(func(page string) string {
+		return page + fmt.Sprintf("%s 1\n%s 90\n", cohortKnownFamily, cohortWindowFamily)
+	}, nil)
 	want(t, e.Evaluate(t.Context()), Unknown, "prometheus")
 	waitFor(t, e, traffic, Healthy)
+	if w := e.CohortWindow(); w != 90*time.Second {
+		t.Errorf("the cohort's window is %v: want 90s", w)
+	}
 
 	v := waitFor(t, e, func() {
 		for _, p := range fleet {

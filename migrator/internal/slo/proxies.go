@@ -2,6 +2,7 @@ package slo
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -30,12 +31,15 @@ type proxies struct {
 
 // proxy is what is known of one of them.
 type proxy struct {
-	name  string // its URL
-	url   string
-	last  *page // the last that was good
-	at    time.Time
-	err   error // of the last look
-	place map[key]int
+	name string // its URL
+	url  string
+	last *page // the last that was good
+	at   time.Time
+	err  error // of the last look
+	// sum is of the page's text, and changed when it was another one.
+	sum     [sha256.Size]byte
+	changed time.Time
+	place   map[key]int
 	// totals are counts since the first page, whole over the process's restarts.
 	totals []counts
 	rings  []*ring
@@ -80,6 +84,17 @@ func (p *proxies) read(ctx context.Context, at time.Time) (reading, error) {
 	return p.sum(at), nil
 }
 
+// cohortWindow is of every proxy's last good page.
+func (p *proxies) cohortWindow() time.Duration {
+	longest := time.Duration(0)
+	for _, o := range p.all {
+		if o.last != nil {
+			longest = max(longest, o.last.memory.window)
+		}
+	}
+	return longest
+}
+
 // look reads one page.
 func (o *proxy) look(ctx context.Context, p *proxies, at time.Time) {
 	text, err := fetch(ctx, p.client, o.url, int64(p.config.Source.AnswerMax), p.config.maxAge())
@@ -92,9 +107,25 @@ func (o *proxy) look(ctx context.Context, p *proxies, at time.Time) {
 	}
 	now, err := p.config.parse(text, at)
 	if err == nil {
+		err = o.changes(text, at, p.config.maxAge())
+	}
+	if err == nil {
 		err = o.take(p.config, now, at)
 	}
 	o.err = err
+}
+
+// changes refuses a page that has long been the same, byte for byte: a proxy's own
+// tells of its memory and its processor's time, and never stays.
+func (o *proxy) changes(text []byte, at time.Time, maxAge time.Duration) error {
+	if sum := sha256.Sum256(text); sum != o.sum || o.changed.IsZero() {
+		o.sum, o.changed = sum, at
+		return nil
+	}
+	if same := at.Sub(o.changed); same > maxAge {
+		return fmt.Errorf("its page is the same, byte for byte, for %v: see what answers in the proxy's place", same.Round(time.Millisecond))
+	}
+	return nil
 }
 
 // take adds a page to the totals. Counters that went back are those of a process

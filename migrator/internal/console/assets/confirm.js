@@ -1,44 +1,74 @@
 // confirm asks for a word to be typed before anything is changed, and sends the
-// request. It resolves to the answer, or to null when it was left.
+// request. It resolves to the answer, to null when it was left, and to { error }
+// when it was left while the request was under way and that went wrong.
+//
+// word and what may be functions: fields, an element with inputs of the action's
+// own, may change them. body is asked when it is sent.
 
 import { setText } from "./dom.js";
 
-export async function confirmed(session, { action, title, what, word, body }) {
+// The server gives up after 30 seconds.
+const answerMax = 40000;
+
+const now = (value) => typeof value === "function" ? value() : value;
+
+export async function confirmed(session, { action, title, what, word, body, fields = [] }) {
   const id = (name) => document.getElementById("confirm" + name);
-  const dialog = id("");
+  const dialog = id(""), typed = id("-typed"), why = id("-why"), yes = id("-yes");
+  const look = () => {
+    setText(id("-what"), now(what));
+    setText(id("-word"), now(word) || "…");
+    yes.disabled = !now(word) || typed.value !== now(word);
+  };
   setText(id("-title"), title);
-  setText(id("-what"), what);
-  setText(id("-word"), word);
   setText(id("-problem"), "");
-  const typed = id("-typed"), why = id("-why"), yes = id("-yes");
   typed.value = why.value = "";
-  yes.disabled = true;
-  typed.oninput = () => { yes.disabled = typed.value !== word; };
+  id("-fields").replaceChildren(...fields);
+  id("-fields").oninput = typed.oninput = look;
+  look();
   const before = document.activeElement;
   return new Promise((resolve) => {
-    let answer = null;
-    dialog.onclose = () => { before?.focus(); resolve(answer); };
+    let answer = null, sending = null, closed = false;
+    dialog.onclose = async () => {
+      closed = true;
+      before?.focus();
+      await sending;
+      resolve(answer);
+    };
     id("-no").onclick = () => dialog.close();
-    dialog.querySelector("form").onsubmit = async (e) => {
+    dialog.querySelector("form").onsubmit = (e) => {
       e.preventDefault();
-      if (typed.value !== word) return;
+      if (sending || !now(word) || typed.value !== now(word)) return;
       yes.disabled = true;
-      try {
-        const reply = await fetch("/api/actions/" + action, {
-          method: "POST",
-          headers: { "Content-Type": "application/json", "Drover-Console-Csrf": session.csrf ?? "" },
-          body: JSON.stringify({ typed: typed.value, why: why.value, arguments: body }),
-        });
-        const said = await reply.json();
-        if (!reply.ok) throw new Error(said.error ?? reply.statusText);
+      sending = send(session, action, { typed: typed.value, why: why.value, arguments: now(body) }).then((said) => {
         answer = said;
-        dialog.close();
-      } catch (problem) {
+        if (!closed) dialog.close();
+      }, (problem) => {
+        if (closed) { answer = { error: problem.message }; return; }
         setText(id("-problem"), problem.message);
-        yes.disabled = false;
-      }
+        look();
+      }).finally(() => { sending = null; });
     };
     dialog.showModal();
-    why.focus();
+    const first = id("-fields").querySelector("input, select") ?? why;
+    first.focus();
+    first.select?.(); // what is typed takes the place of what is there
   });
+}
+
+async function send(session, action, body) {
+  let reply, said;
+  try {
+    reply = await fetch("/api/actions/" + action, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Drover-Console-Csrf": session.csrf ?? "" },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(answerMax),
+    });
+    said = await reply.json();
+  } catch (problem) {
+    throw new Error(`No answer (${problem.message}): whether it was done is not known. The journal says.`);
+  }
+  if (!reply.ok) throw new Error(said.error ?? reply.statusText);
+  return said;
 }

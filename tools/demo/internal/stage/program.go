@@ -34,6 +34,12 @@ type program struct {
 // start executes a program in a process group of its own, its output in a file
 // of its name in the logs folder.
 func (s *Stage) start(name string, environment []string, args ...string) (*program, error) {
+	return s.startHeard(name, environment, nil, args...)
+}
+
+// startHeard is start with somebody who hears what goes to standard error, line
+// by line, beside the log. Nil: nobody.
+func (s *Stage) startHeard(name string, environment []string, heard func(line []byte), args ...string) (*program, error) {
 	path := s.LogPath(name)
 	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -42,15 +48,23 @@ func (s *Stage) start(name string, environment []string, args ...string) (*progr
 	defer log.Close()
 	command := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the call, and end is what ends it
 	command.Dir, command.Stdout, command.Stderr = s.Dir, log, log
+	var ear *lines
+	if heard != nil {
+		if ear, err = newLines(path, heard); err != nil {
+			return nil, err
+		}
+		command.Stderr = ear
+	}
 	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), ear.close())
 	}
 	p := &program{name: name, log: path, command: command, ended: make(chan struct{})}
 	err = s.watchdog.add(command.Process.Pid)
 	s.waits.Go(func() {
 		_ = command.Wait()                       // who asks looks at ProcessState
+		_ = ear.close()                          // a log that is not whole is nobody's error
 		_ = s.watchdog.drop(command.Process.Pid) // a watchdog that is gone kills nobody
 		close(p.ended)
 	})

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,9 +40,11 @@ const appsPerDatacenter = 2
 var appEnvironment = []string{"GOMAXPROCS=1"}
 
 const (
-	logsFolder = "logs"
-	mapFolder  = "map"
-	shardsFile = "shards.yaml"
+	logsFolder   = "logs"
+	mapFolder    = "map"
+	shardsFile   = "shards.yaml"
+	migratorFile = "migrator.yaml"
+	weightsFile  = "weights.yaml"
 )
 
 // FenceOff leaves the writes without a fence: they will be lost.
@@ -55,6 +58,13 @@ type Options struct {
 	Fence      string  // of the applications: library, trigger or off
 	Bin        string  // a folder with ready programs; built when empty
 	Dir        string  // the work folder; a new temporary one when empty
+	// Slow is the threshold of the latency objective, a bound of the edge's
+	// histogram; 0 is one that two cores meet while all of this shares them.
+	Slow time.Duration
+	// Front is called for every application, once it runs, with its datacenter and
+	// its address, host:port. What it returns stands in the edge's configuration
+	// in the place of that address: a relay that may fail or be slow. Nil: as it is.
+	Front func(datacenter, application string) (address string, err error)
 	// Log is told what takes long.
 	Log func(format string, args ...any)
 }
@@ -65,6 +75,9 @@ type Stage struct {
 	// Applications are the addresses of each datacenter's applications.
 	Applications map[bucketmap.Datacenter][]string
 	Proxy, Admin string // URLs of the edge, for users and for operators
+	// Console is the URL of migrator serve, and ConsoleToken the file with the
+	// token that lets an operator in.
+	Console, ConsoleToken string
 	// Warnings is how many checks of migrator check warn.
 	Warnings int
 
@@ -76,8 +89,10 @@ type Stage struct {
 	store   *file.Store
 
 	watchdog       *watchdog
-	waits          sync.WaitGroup // one for each program that runs
-	programs       []*program     // in the order of their starts
+	waits          sync.WaitGroup                    // one for each program that runs
+	programs       []*program                        // in the order of their starts
+	campaigns      []*Campaign                       // that were run
+	upstreams      map[bucketmap.Datacenter][]string // what the edge sends requests to
 	migratorConfig string
 	commands       atomic.Int32 // numbers the migrator's logs
 }
@@ -86,7 +101,8 @@ type Stage struct {
 // folder is left for the logs in it.
 func Set(ctx context.Context, options Options) (_ *Stage, err error) {
 	s := &Stage{options: options, Dir: options.Dir, Applications: map[bucketmap.Datacenter][]string{},
-		servers: map[string]*testservers.MariaDB{}, caches: map[bucketmap.Datacenter]*testservers.Memcached{}}
+		upstreams: map[bucketmap.Datacenter][]string{},
+		servers:   map[string]*testservers.MariaDB{}, caches: map[bucketmap.Datacenter]*testservers.Memcached{}}
 	if s.Dir == "" {
 		if s.Dir, err = os.MkdirTemp("", "drover-demo-"); err != nil {
 			return nil, err
@@ -120,7 +136,13 @@ func Set(ctx context.Context, options Options) (_ *Stage, err error) {
 	if err := s.startApplications(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.startProxy(ctx)
+	if err := s.startProxy(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.writeMigratorConfig(); err != nil {
+		return nil, err
+	}
+	return s, s.startConsole(ctx)
 }
 
 // buildAndServe builds the programs and starts the servers, side by side.
@@ -179,6 +201,12 @@ func (s *Stage) startApplications(ctx context.Context) error {
 			}
 			s.programs = append(s.programs, p)
 			s.Applications[datacenter] = append(s.Applications[datacenter], address)
+			if s.options.Front != nil {
+				if address, err = s.options.Front(string(datacenter), address); err != nil {
+					return fmt.Errorf("what stands before %s: %w", name, err)
+				}
+			}
+			s.upstreams[datacenter] = append(s.upstreams[datacenter], address)
 		}
 	}
 	return nil
@@ -219,6 +247,9 @@ func (s *Stage) Ended() string {
 // Close ends everything. The work folder is left for the logs in it; see
 // Remove.
 func (s *Stage) Close() error {
+	for _, c := range s.campaigns {
+		c.program.end()
+	}
 	for i := range s.programs {
 		s.programs[len(s.programs)-1-i].end()
 	}

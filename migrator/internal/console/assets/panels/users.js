@@ -1,21 +1,20 @@
 // users shows how many users had their home where, over time.
 
-import { el, setText, table, color, count, clock } from "../dom.js";
+import { el, setText, table, region, count, short, clock } from "../dom.js";
+import { chart, hues } from "./chart.js";
 
-const height = 240;
 const rowsMax = 20;
 
 export function users() {
-  const place = el("div", { class: "chart" });
+  const paper = chart({ label: "Users by datacenter, over time", height: 240, number: count, tick: short });
   const words = el("p", { class: "note", role: "status" });
-  const list = el("div", { class: "tall", tabindex: 0, role: "region", "aria-label": "Table of versions" });
+  const list = region("Table of versions");
   const details = el("details", {}, el("summary", {}, `The same as a table, the last ${rowsMax} versions`), list);
-  let value = null, chart = null, drawn = "", rows = null;
-  let order = []; // of the colours: one for each datacenter, as in the grid
-  const hue = (dc) => color("--dc" + Math.max(0, order.indexOf(dc)) % 6);
+  const hue = hues();
+  let value = null, rows = null;
 
   function draw() {
-    if (!value || !value.points.length || !place.clientWidth) return;
+    if (!value || !value.points.length) return;
     const data = [[], ...value.datacenters.map(() => [])];
     for (const [at, , ...numbers] of value.points) {
       data[0].push(at);
@@ -24,37 +23,14 @@ export function users() {
     // The last figures hold until now.
     const now = Date.now() / 1000;
     if (now > data[0].at(-1)) data.forEach((d, i) => d.push(i === 0 ? now : d.at(-1)));
-    const key = value.datacenters.join() + order.join() + matchMedia("(prefers-color-scheme: dark)").matches;
-    if (chart && key === drawn) return chart.setData(data);
-    chart?.destroy();
-    drawn = key;
-    const ink = color("--soft"), rule = color("--rule");
-    const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
-    chart = new uPlot({
-      width: place.clientWidth, height, cursor: { drag: { x: true, y: false } },
-      scales: { y: { range: (_, low, high) => [0, Math.max(1, high)] } },
-      axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((t) => t === null ? "" : count(t)) }],
-      series: [{}, ...value.datacenters.map((dc) => ({
-        label: dc, stroke: hue(dc), width: 2, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false },
-        value: (_, n) => n === null ? "" : count(n),
-      }))],
-    }, data, place);
+    paper.show(value.datacenters.map((dc) => ({ label: dc, hue: hue.of(dc), stepped: true })), data);
   }
 
-  new ResizeObserver(() => {
-    if (chart && place.clientWidth) chart.setSize({ width: place.clientWidth, height });
-    else draw();
-  }).observe(place);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return {
-    name: "users", title: "Users by datacenter, over time", needs: "users", element: el("div", {}, place, words, details),
+    name: "users", title: "Users by datacenter, over time", needs: "users", element: el("div", {}, paper.element, words, details),
     told: {
       map(head) {
-        if (!head) return;
-        const next = [...new Set([head.default.source, head.default.target, ...head.datacenters].filter(Boolean))];
-        if (next.join() === order.join()) return;
-        order = next;
-        draw();
+        if (hue.take(head)) draw();
       },
       users(next) {
         if (!next) return;

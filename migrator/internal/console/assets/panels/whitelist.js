@@ -14,6 +14,7 @@ export function whitelist(session) {
     if (!users.length) return setText(said, "Name a user or more, one a line.");
     const answer = await confirmed(session, { action, title: what() + "?", what: users.slice(0, 10).join(", ") + (users.length > 10 ? ` and ${users.length - 10} more` : ""), word: word(), body: body(users) });
     if (!answer) return;
+    if (answer.error) return setText(said, answer.error);
     ids.value = "";
     setText(said, `${answer.added} added, ${answer.changed} changed, ${answer.removed} removed; ${answer.total} on the whitelist; map version ${answer.version}.`);
   };

@@ -1,0 +1,231 @@
+package campaign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"drover/migrator/internal/slo"
+)
+
+// mirrored is a Parity that notes from when on it was asked to judge, and has
+// enough to judge by at the second look with the same since.
+type mirrored struct {
+	mu    sync.Mutex
+	asked []Since
+	fails atomic.Bool
+}
+
+func (m *mirrored) Parity(_ context.Context, _ float64, since Since) slo.Verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	again := len(m.asked) != 0 && m.asked[len(m.asked)-1] == since
+	m.asked = append(m.asked, since)
+	v := slo.Verdict{Level: slo.Healthy, Reason: "alike", At: time.Now()}
+	switch {
+	case !again:
+		v.Level, v.Reason = slo.Unknown, "too few"
+	case m.fails.Load():
+		v.Level, v.Reason = slo.Burning, "they differ"
+	}
+	return v
+}
+
+// has says whether it was asked to judge from such a moment on.
+func (m *mirrored) has(since Since) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.asked {
+		if s == since {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAnswersAreJudgedSinceTheWavesUsersCameOrWentHomeOrSomebodySaidResumeOrARunBegan(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		p := f.plan(t)
+		most := 0.001
+		for i := range p.Waves {
+			p.Waves[i].Gate.Parity = &most
+		}
+		dir := f.apply(t, p)
+		m := &mirrored{}
+		r := f.runner(nil)
+		r.Parity = m
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := start(ctx, r, dir)
+		reach(t, dir, "two steps on", func(s Status) bool { return s.Users.Moved > 2 })
+		m.fails.Store(true) // of who was just moved
+		reach(t, dir, "stopped with its users home", func(s Status) bool { return s.Phase == PhaseStopped })
+		m.fails.Store(false)
+		order(t, dir, Order{Command: Resume})
+		reach(t, dir, "further", func(s Status) bool { return s.Users.Moved > 12 })
+		cancel() // and another run
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		must(t, r.Run(t.Context(), dir))
+		var run, resumed, back, came int
+		wave := map[StepID]string{}
+		for _, w := range p.Waves {
+			for i := range w.Steps {
+				wave[stepID(w.Name, i)] = w.Name
+			}
+		}
+		asked := map[uint64]bool{}
+		for _, s := range m.asked {
+			asked[s.Line] = true
+		}
+		for _, e := range readJournal(t, dir) {
+			switch {
+			case e.Kind == EntryRun:
+				run++
+			case e.Kind == EntryCommand && e.Command == Resume:
+				resumed++
+			case e.Kind == EntryStep && e.State == Returned:
+				back++
+				continue // the resume came before anybody asked
+			case e.Kind == EntryStep && e.State == Baking:
+				came++
+				if !m.has(Since{wave[e.Step], e.Seq}) {
+					t.Errorf("%s bakes since line %d, and nobody was asked from then on", e.Step, e.Seq)
+				}
+			default:
+				continue
+			}
+			if !asked[e.Seq] {
+				t.Errorf("nobody was asked from line %d on: %+v", e.Seq, e)
+			}
+		}
+		if run != 2 || resumed != 1 || back == 0 || came < len(wave) {
+			t.Errorf("%d runs, %d resumes, %d steps back, %d there", run, resumed, back, came)
+		}
+		for i, s := range m.asked[1:] { // a wave's answers say nothing of the next one's
+			if m.asked[i].Line > s.Line {
+				t.Errorf("asked from %v on after %v", s, m.asked[i])
+			}
+		}
+	})
+}
+
+func TestAHeldCampaignTellsItsReasonAnewEveryMinuteAndThatItsRunIsAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		dir := f.apply(t, f.plan(t))
+		if s := read(t, dir); !s.Looked.IsZero() {
+			t.Errorf("looked at %s before any run", s.Looked)
+		}
+		f.verdict = func() slo.Verdict {
+			return slo.Verdict{Level: slo.Unknown, Reason: fmt.Sprintf("dead, %d", time.Now().Unix()), At: time.Now()}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := start(ctx, f.runner(nil), dir)
+		reach(t, dir, "held", func(s Status) bool { return s.Phase == PhaseHeld })
+		for range 30 { // three minutes, at odd moments
+			time.Sleep(6*time.Second + 7*time.Millisecond)
+			s := read(t, dir)
+			var at int64
+			if _, err := fmt.Sscanf(s.Reason, "dead, %d", &at); err != nil {
+				t.Fatal(err, s.Reason)
+			}
+			if age := time.Since(time.Unix(at, 0)); age > time.Minute+5*time.Second || s.Phase != PhaseHeld {
+				t.Fatalf("%s by a reason of %s ago: %s", s.Phase, age, s.Reason)
+			}
+			if age := time.Since(s.Looked); !s.Live || age > LookedMax/10 {
+				t.Fatalf("live %v, and looked %s ago", s.Live, age)
+			}
+			later, err := Read(dir, time.Now().Add(2*LookedMax)) // as if it had not looked since
+			must(t, err)
+			if s.Stuck() || !later.Stuck() {
+				t.Fatalf("stuck: %v, and two minutes later %v", s.Stuck(), later.Stuck())
+			}
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		before := read(t, dir).Looked
+		time.Sleep(time.Hour)
+		if s := read(t, dir); s.Live || s.Stuck() || !s.Looked.Equal(before) {
+			t.Errorf("live %v, and looked at %s, and before at %s", s.Live, s.Looked, before)
+		}
+	})
+}
+
+func TestAnotherReasonIsToldSoonAndOtherFiguresOnceAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		dir := f.apply(t, f.plan(t))
+		var dead atomic.Bool
+		f.verdict = func() slo.Verdict {
+			reason := fmt.Sprintf("no answer within %s", time.Duration(time.Now().UnixNano()%int64(time.Hour)))
+			if dead.Load() {
+				reason = "connection refused"
+			}
+			return slo.Verdict{Level: slo.Unknown, Reason: reason, At: time.Now()}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := start(ctx, f.runner(nil), dir)
+		time.Sleep(4 * time.Minute)
+		if n := len(read(t, dir).Journal); n < 5 || n > 10 {
+			t.Errorf("%d lines in 4 minutes in which only figures changed", n)
+		}
+		time.Sleep(time.Minute)
+		dead.Store(true)
+		time.Sleep(noteOtherEvery + 2*time.Second)
+		if s := read(t, dir); s.Reason != "connection refused" {
+			t.Errorf("%s", s.Reason)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTheObjectivesAreLookedAtWhileUsersGoHome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		dir := f.apply(t, f.plan(t))
+		f.fails = func(what string, _ Step) error {
+			if what == "back" {
+				time.Sleep(time.Minute) // the way home takes long
+			}
+			return nil
+		}
+		var looks, last, widest atomic.Int64
+		f.verdict = func() slo.Verdict {
+			now := time.Now().UnixNano()
+			if before := last.Swap(now); before != 0 {
+				widest.Store(max(widest.Load(), now-before))
+			}
+			looks.Add(1)
+			return slo.Verdict{Level: slo.Healthy, Reason: "well", At: time.Now()}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := start(ctx, f.runner(nil), dir)
+		reach(t, dir, "two users on", func(s Status) bool { return s.Users.Moved >= 2 })
+		order(t, dir, Order{Command: Return, All: true})
+		before := looks.Load()
+		reach(t, dir, "stopped with everybody home", func(s Status) bool { return s.Phase == PhaseStopped && s.Users.Moved == 0 })
+		if n := looks.Load() - before; n < 30 || time.Duration(widest.Load()) > 3*time.Second {
+			t.Errorf("%d looks in a minute, and %s without one: want one every second", n, time.Duration(widest.Load()))
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
