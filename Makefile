@@ -119,6 +119,7 @@ soak: servers ## what takes longer than the tests may: framing fuzzed for 10 min
 	DROVER_SOAK=1 $(GO) test -count 1 -timeout 30m ./tools/promotions
 	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 30m -run Killed ./migrator/internal/move ./migrator/internal/promote
 	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 30m ./bucketmap/... ./proxy/... ./tools/sampleapp
+	DROVER_SOAK=1 $(GO) test -race -count 1 -timeout 30m -run ACampaign ./migrator/internal/cli
 	$(GO) run ./tools/moves ledger --moves 1000
 	$(GO) run ./tools/moves ledger --moves 200 --rtt 20ms
 

@@ -27,7 +27,7 @@ func TestEachDirectionIsJudgedByItself(t *testing.T) {
 	}
 	var text strings.Builder
 	(&moved{there: good, parts: map[string]times.Times{"part": good}, reasons: map[string]int{"reason": 2}}).print(&text)
-	for _, want := range []string{"there     p50   30.0 ms", "back      never", "part", "2 × reason"} {
+	for _, want := range []string{"there           p50   30.0 ms", "back            never", "part", "2 × reason"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}
