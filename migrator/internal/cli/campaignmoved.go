@@ -12,6 +12,9 @@ import (
 const (
 	// historyMax bounds a look at the map's history.
 	historyMax = 5 * time.Second
+	// skewMax is how far the clocks of who publishes may be behind ours: a history
+	// that was read so long after a moment has all that was published before it.
+	skewMax = 10 * time.Second
 	// comparedMax bounds the answers that are kept: × 17 bytes.
 	comparedMax = 1024
 )
@@ -23,6 +26,25 @@ type movedUsers struct {
 
 	mu       sync.Mutex
 	compared map[[2]bucketmap.Version]bool // whether users moved from one version to the other
+	records  []bucketmap.Record            // the newest first
+	read     time.Time                     // when they were read
+}
+
+// history is the map's, with all that was published up to a moment. It is read
+// again only when it may not have that: every version is a file in some stores.
+func (m *movedUsers) history(ctx context.Context, upTo time.Time) ([]bucketmap.Record, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.read.IsZero() && upTo.Before(m.read.Add(-skewMax)) {
+		return m.records, nil
+	}
+	at := time.Now()
+	records, err := m.maps.History(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the map's history: %w", err)
+	}
+	m.records, m.read = records, at
+	return records, nil
 }
 
 // between says whether the map in force at the second moment has moved users since
@@ -30,9 +52,9 @@ type movedUsers struct {
 // went away and came back; who was put on the whitelist and taken off again is where
 // they were. The first map that there is moves nobody.
 func (m *movedUsers) between(ctx context.Context, from, to time.Time) (bool, error) {
-	records, err := m.maps.History(ctx)
+	records, err := m.history(ctx, to)
 	if err != nil {
-		return false, fmt.Errorf("the map's history: %w", err)
+		return false, err
 	}
 	var before, after bucketmap.Version
 	for _, r := range records { // the newest first

@@ -31,11 +31,12 @@ type proxies struct {
 
 // proxy is what is known of one of them.
 type proxy struct {
-	name string // its URL
-	url  string
-	last *page // the last that was good
-	at   time.Time
-	err  error // of the last look
+	name  string // its URL
+	url   string
+	last  *page // the last that was good
+	at    time.Time
+	err   error  // of the last look
+	blind string // why its cohorts are not to be believed, by the last look
 	// sum is of the page's text, and changed when it was another one.
 	sum     [sha256.Size]byte
 	changed time.Time
@@ -205,6 +206,10 @@ func (p *proxies) sum(at time.Time) reading {
 		names = append(names, d)
 	}
 	slices.Sort(names)
+	// Once a look: what the map's history says may have to be read.
+	for _, one := range p.all {
+		one.blind = one.last.memory.blind(one.name, at, p.config.Windows.base(), p.moved)
+	}
 	r := reading{}
 	for _, k := range p.config.wanted(names) {
 		for i, w := range p.config.Windows.all() {
@@ -221,8 +226,8 @@ func (p *proxies) tally(k key, window int, w time.Duration, at time.Time) tally 
 		if _, ok := o.last.counts[k]; !ok {
 			return tally{why: p.config.missing(o.name, k)}
 		}
-		if blind := o.last.memory.blind(o.name, at, p.config.Windows.base(), p.moved); k.cohort != All && blind != "" {
-			return tally{why: blind}
+		if k.cohort != All && o.blind != "" {
+			return tally{why: o.blind}
 		}
 		from, _ := o.rings[window].before(at) // there is one: take has added it
 		span := at.Sub(from.at)

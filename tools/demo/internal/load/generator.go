@@ -140,13 +140,13 @@ func (g *Generator) keepRate(ctx context.Context) (paused chan struct{}) {
 	}
 }
 
-// one is one request, half of them writes.
+// one is one request, a quarter of them writes.
 func (g *Generator) one(ctx context.Context, due time.Time) {
 	user, day := g.crowd.pick(), pickDay(g.Ledger.Days())
 	switch rand.IntN(4) {
 	case 0:
 		g.readDay(ctx, due, user, day)
-	case 1:
+	case 1, 2:
 		g.readProfile(ctx, due, user)
 	default:
 		g.write(ctx, due, user, day)
