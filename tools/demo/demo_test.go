@@ -95,6 +95,7 @@ func TestEverybodyMovesAndNobodyNotices(t *testing.T) {
 	o, out := short(t), newOutput(t)
 	if pictures := os.Getenv("DROVER_CONSOLE_PICTURES"); pictures != "" {
 		o = full(t) // a picture is of the whole demo
+		o.offMax = math.Inf(1)
 	}
 	o.look = lookAtConsole(t)
 	if err := run(t.Context(), o, newScreen(out, false)); err != nil {
