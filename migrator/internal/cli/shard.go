@@ -26,7 +26,7 @@ func (a *app) shardCommand() *cobra.Command {
 func (a *app) promoter(report func(promote.Event)) *promote.Engine {
 	return a.measuredPromotion(&promote.Engine{Servers: a.shards, Map: a.publisher(), Replication: a.cfg.Replication.Database(),
 		Limits: a.cfg.PromotionLimits(), Hooks: a.cfg.PromotionHooks(), PastReadOnly: a.cfg.Promotion.PastReadOnly,
-		Crash: &a.points, Report: report})
+		AllowMySQL: a.cfg.Promotion.AllowMySQL, Crash: &a.points, Report: report})
 }
 
 // promoted is what a command on one promotion prints as JSON.

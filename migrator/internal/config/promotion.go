@@ -19,6 +19,9 @@ type Promotion struct {
 	// PastReadOnly names accounts that read_only does not stop, and by which
 	// nobody writes during a promotion. Any other such account refuses it.
 	PastReadOnly []string `yaml:"past_read_only"`
+	// AllowMySQL allows promotions of MySQL servers, which are not tested
+	// continuously; see docs/promotion.md.
+	AllowMySQL bool `yaml:"allow_mysql"`
 }
 
 // Hook is promote.Hook by its keys.

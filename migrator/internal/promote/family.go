@@ -29,7 +29,7 @@ func (e *Engine) accepts(ctx context.Context, servers ...*database.Server) (data
 			return d, fmt.Errorf("%w: %s is MySQL %s; use %s or newer", ErrFamily, server.Name(), d.Version, database.MySQLFirst)
 		case d.MySQL() && !e.AllowMySQL:
 			return d, fmt.Errorf("%w: %s is MySQL %s, and promotions are tested with MariaDB; to promote it all the same, "+
-				"after a promotion and a return of a copy of it, allow MySQL in the migrator's configuration", ErrFamily, server.Name(), d.Version)
+				"after a promotion and a return of a copy of it, set promotion.allow_mysql", ErrFamily, server.Name(), d.Version)
 		case n != 0 && d.MySQL() != first.MySQL():
 			return d, fmt.Errorf("%w: %s is %s, %s is %s; neither can follow the other", ErrFamily, servers[0].Name(), first.Family(), server.Name(), d.Family())
 		}
