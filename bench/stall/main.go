@@ -29,6 +29,7 @@ type options struct {
 	rtt            time.Duration
 	gate           bool
 	waits          bool // --holds
+	limit          time.Duration
 	migrator       string
 
 	// Other tables than the writers' own, for the holds.
@@ -61,6 +62,7 @@ func command() *cobra.Command {
 	c.Flags().IntVar(&o.rate, "rate", 300, "writes a second of all writers together, besides those to the bucket that moves; 0: no writer pauses")
 	c.Flags().Uint32Var(&o.buckets, "buckets", 64, "each with one user")
 	c.Flags().DurationVar(&o.rtt, "rtt", 0, "the round trip between the datacenters")
+	c.Flags().DurationVar(&o.limit, "for", 0, "begin no move after this time; 0: all are made")
 	c.Flags().StringVar(&o.migrator, "migrator", "", "its `binary`; default: ./migrator is built")
 	c.Flags().BoolVar(&o.waits, "holds", false, "measure what holds make users behind a proxy wait; --moves is for each row of the table")
 	c.Flags().BoolVar(&o.gate, "gate", false, "fail unless the stall is as short as it must be")
@@ -174,7 +176,11 @@ func (m *moved) judge(rtt time.Duration) error {
 
 // move takes one bucket after the other there and back.
 func (o options) move(ctx context.Context, f *field, c *crowd, m *moved) error {
+	began := time.Now()
 	for n := range o.moves {
+		if o.limit != 0 && time.Since(began) > o.limit {
+			break
+		}
 		b := n / 2 % int(o.buckets)
 		args, stalls := []string{"bucket", "return", fmt.Sprint(b)}, &m.back
 		if n%2 == 0 {
