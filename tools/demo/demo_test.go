@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,7 +57,7 @@ func short(t *testing.T) options {
 	o.users, o.buckets, o.rate, o.rateMin = 2000, 64, 80, 40
 	o.employees, o.trickle, o.batches = 10, 4, 2
 	o.calm, o.pause, o.bake, o.rehearsals = 500*time.Millisecond, 200*time.Millisecond, 500*time.Millisecond, 1
-	o.offMax, o.slow = math.Inf(1), 10*time.Second // seconds say nothing beside other tests
+	o.slow = 10 * time.Second // seconds say nothing beside other tests
 	o.jobRate = 40
 	return o
 }
@@ -95,7 +94,6 @@ func TestEverybodyMovesAndNobodyNotices(t *testing.T) {
 	o, out := short(t), newOutput(t)
 	if pictures := os.Getenv("DROVER_CONSOLE_PICTURES"); pictures != "" {
 		o = full(t) // a picture is of the whole demo
-		o.offMax = math.Inf(1)
 	}
 	o.look = lookAtConsole(t)
 	if err := run(t.Context(), o, newScreen(out, false)); err != nil {

@@ -8,10 +8,10 @@
 //	go run ./tools/demo --fence off  the same without the fence: it must lose writes
 //
 // It exits with 0 only when no request failed, no write was lost or applied
-// twice, and no read was stale, at 500 requests a second or more, and the
-// campaign took as long as its simulation had said, within 20 %; with 1 when
+// twice, and no read was stale, at 500 requests a second or more; with 1 when
 // something of that went wrong or a command failed, and with 130 when it was
-// interrupted.
+// interrupted. By how much the campaign's simulation was off is printed, and
+// judged with --forecast-max 0.2: a machine that gets busy changes its pace.
 //
 // The order of a run: internal/stage builds the programs and starts the
 // servers; internal/load sends requests and checks the answers against

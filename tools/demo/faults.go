@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,37 +99,22 @@ Exit codes: 0 every case was as it must be; 1 one was not.`,
 }
 
 // runFaults sets the stage, tries the cases and judges.
-func runFaults(ctx context.Context, o faultsOptions, screen *screen) (err error) {
+func runFaults(ctx context.Context, o faultsOptions, screen *screen) error {
 	began := time.Now()
 	screen.line("Setting the stage:")
-	set, err := stage.Set(ctx, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: 1 - betaShare, Fence: "library",
-		Bin: o.bin, Dir: o.work, Log: func(format string, args ...any) { screen.line("   "+format, args...) }})
-	if err != nil {
-		return fmt.Errorf("set the stage: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, set.Close())
-		if o.work == "" && (err == nil || errors.Is(err, context.Canceled)) {
-			err = errors.Join(err, set.Remove())
-			return
+	return onStage(ctx, screen, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: 1 - betaShare, Fence: "library",
+		Bin: o.bin, Dir: o.work}, func(set *stage.Stage, problems *problems) (err error) {
+		t := &trial{options: o, screen: screen, stage: set}
+		defer func() { err = errors.Join(err, t.close()) }()
+		if err := t.open(ctx, problems); err != nil {
+			return err
 		}
-		screen.line("The logs are in %s.", filepath.Join(set.Dir, "logs"))
-	}()
-	problems, err := newProblems(set.LogPath("problems"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, problems.close()) }()
-	t := &trial{options: o, screen: screen, stage: set}
-	defer func() { err = errors.Join(err, t.close()) }()
-	if err := t.open(ctx, problems); err != nil {
-		return err
-	}
-	screen.line("   set up in %.0f s", time.Since(began).Seconds())
-	if err := t.play(ctx); err != nil {
-		return err
-	}
-	return t.judge(ctx)
+		screen.line("   set up in %.0f s", time.Since(began).Seconds())
+		if err := t.play(ctx); err != nil {
+			return err
+		}
+		return t.judge(ctx)
+	})
 }
 
 // faultCase is one thing that goes wrong.
@@ -197,24 +181,6 @@ func (t *trial) play(ctx context.Context) error {
 		t.screen.line("   %s", row)
 	}
 	return nil
-}
-
-// bucketList writes sorted buckets as the migrator reads them: 0-99,200.
-func bucketList[B ~uint32](buckets []B) string {
-	var parts []string
-	for i := 0; i < len(buckets); {
-		last := i
-		for last+1 < len(buckets) && buckets[last+1] == buckets[last]+1 {
-			last++
-		}
-		part := fmt.Sprint(buckets[i])
-		if last > i {
-			part = fmt.Sprintf("%d-%d", buckets[i], buckets[last])
-		}
-		parts = append(parts, part)
-		i = last + 1
-	}
-	return strings.Join(parts, ",")
 }
 
 // writeText writes a file of the trial's into the work folder.

@@ -33,7 +33,7 @@ func (t *trial) blind(ctx context.Context, row *faultRow, state faults.State, wo
 	if err := t.page.Be(ctx, state); err != nil {
 		return err
 	}
-	held, err := c.feed.Until(ctx, from, fmt.Sprintf("the campaign holds, by one of %q", words), func(e entry) bool {
+	held, err := c.feed.Until(ctx, from, fmt.Sprintf("the campaign holds, by one of %q", words), func(e stage.Entry) bool {
 		return decided("hold", "unknown")(e) && containsAny(e.Why, words)
 	})
 	if err != nil {
@@ -78,11 +78,11 @@ func (t *trial) blind(ctx context.Context, row *faultRow, state faults.State, wo
 // well: what is held already is not held for a fault. Once the page was not well, the
 // moment is when no window begins any more while nobody could look.
 func (c *campaignRun) goesOn(ctx context.Context, after time.Time) error {
-	moved, err := c.feed.Until(ctx, c.feed.Len(), "a step has moved", func(e entry) bool { return comesInto("baking")(e) && e.At.After(after) })
+	moved, err := c.feed.Until(ctx, c.feed.Len(), "a step has moved", func(e stage.Entry) bool { return comesInto("baking")(e) && e.At.After(after) })
 	if err != nil {
 		return err
 	}
-	_, err = c.feed.Until(ctx, 0, "its users are well", func(e entry) bool {
+	_, err = c.feed.Until(ctx, 0, "its users are well", func(e stage.Entry) bool {
 		return e.Seq > moved.Seq && e.Kind == "decision" && (e.Level == "healthy" || e.Level == "unhealthy")
 	})
 	return err

@@ -24,30 +24,16 @@ const (
 	harmBake = 2 * time.Minute
 )
 
-// entry is a line of a campaign's journal, as much of it as matters here.
-type entry struct {
-	Seq      uint64    `json:"seq"`
-	At       time.Time `json:"at"`
-	Kind     string    `json:"kind"`
-	Why      string    `json:"why"`
-	Level    string    `json:"level"`
-	Step     string    `json:"step"`
-	State    string    `json:"state"`
-	Steps    []string  `json:"steps"`
-	Decision struct {
-		Action string `json:"action"`
-		Cause  string `json:"cause"`
-	} `json:"decision"`
-}
-
 // decided finds decisions.
-func decided(action, level string) func(entry) bool {
-	return func(e entry) bool { return e.Kind == "decision" && e.Decision.Action == action && e.Level == level }
+func decided(action, level string) func(stage.Entry) bool {
+	return func(e stage.Entry) bool {
+		return e.Kind == "decision" && e.Decision.Action == action && e.Level == level
+	}
 }
 
 // comesInto finds steps that come into one of some states.
-func comesInto(states ...string) func(entry) bool {
-	return func(e entry) bool {
+func comesInto(states ...string) func(stage.Entry) bool {
+	return func(e stage.Entry) bool {
 		for _, s := range states {
 			if e.Kind == "step" && e.State == s {
 				return true
@@ -61,8 +47,8 @@ func comesInto(states ...string) func(entry) bool {
 type campaignRun struct {
 	dir     string // of --state
 	steps   map[string][]bucketmap.BucketID
-	feed    *faults.Feed[entry]
-	process *faults.Process
+	feed    *faults.Feed[stage.Entry]
+	process *stage.Program
 }
 
 func (c *campaignRun) end() int { return c.process.Stop() }
@@ -95,7 +81,7 @@ func (t *trial) campaign(ctx context.Context, bake time.Duration, steps [][]buck
 		stage.Target, made.Map.Version, made.Map.Digest, pace, pace, pace, bake)
 	for i, buckets := range steps {
 		c.steps[fmt.Sprintf("faults/%d", i+1)] = buckets
-		fmt.Fprintf(&plan, "  - {buckets: %q, from: %s, to: %s}\n", bucketList(buckets), stage.Alpha, stage.Gamma)
+		fmt.Fprintf(&plan, "  - {buckets: %q, from: %s, to: %s}\n", ranges(buckets), stage.Alpha, stage.Gamma)
 	}
 	path, err := t.writeText(name+".yaml", plan.String())
 	if err != nil {
@@ -104,10 +90,8 @@ func (t *trial) campaign(ctx context.Context, bake time.Duration, steps [][]buck
 	if _, err := t.migrator(ctx, "campaign", "apply", path, "--state", c.dir); err != nil {
 		return nil, err
 	}
-	c.feed = faults.NewFeed(func(line []byte) (e entry, ok bool) {
-		return e, json.Unmarshal(line, &e) == nil && e.Seq != 0 && e.Kind != ""
-	})
-	c.process, err = faults.Start(t.stage.LogPath(name), c.feed, t.stage.MigratorCommand()[0], "campaign", "run", "--state", c.dir,
+	c.feed = faults.NewFeed(stage.ReadEntry)
+	c.process, err = t.stage.Start(name, c.feed, t.stage.MigratorCommand()[0], "campaign", "run", "--state", c.dir,
 		"--every", lookEvery.String(), "--output", "json", "--config", t.config)
 	return c, err
 }
@@ -143,7 +127,7 @@ func (t *trial) harm(ctx context.Context, row *faultRow, fault faults.Faults, hi
 	tally := t.front.Tally()
 	row.hold, row.users, row.requests, row.share = decision.At.Sub(seen.First), tally.Users, tally.Faulty, seen.Share()
 	row.why = decision.Why
-	over := func(e entry) bool { return e.Kind == "returning" && len(e.Steps) == 0 }
+	over := func(e stage.Entry) bool { return e.Kind == "returning" && len(e.Steps) == 0 }
 	if _, err := c.feed.Until(ctx, from, "the way back is over", over); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"drover/tools/demo/internal/faults"
+	"drover/tools/demo/internal/stage"
 )
 
 const (
@@ -34,7 +35,7 @@ type shown struct {
 // watcher is somebody who looks at the console of a campaign.
 type watcher struct {
 	feed    *faults.Feed[shown]
-	process *faults.Process
+	process *stage.Program
 	leave   context.CancelFunc
 	reading sync.WaitGroup
 }
@@ -60,7 +61,7 @@ func (t *trial) watch(ctx context.Context, dir string) (*watcher, error) {
 		err := json.Unmarshal(line, &said)
 		return said.Value, err == nil && said.Value.Phase != ""
 	})}
-	w.process, err = faults.Start(t.stage.LogPath("console-faults"), served, t.stage.MigratorCommand()[0], "serve", "--listen", "127.0.0.1:0",
+	w.process, err = t.stage.Start("console-faults", served, t.stage.MigratorCommand()[0], "serve", "--listen", "127.0.0.1:0",
 		"--token-file", t.stage.ConsoleToken, "--campaign", dir, "--config", t.config)
 	if err != nil {
 		return nil, err

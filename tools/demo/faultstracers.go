@@ -38,14 +38,14 @@ type traced struct {
 // tracing is a migrator trace --all --watch under way.
 type tracing struct {
 	feed    *faults.Feed[traced]
-	process *faults.Process
+	process *stage.Program
 }
 
 func (w *tracing) end() { w.process.Stop() } // its exit code says that something was not right
 
 // trace sends tracers through the edge, the stage's own and more, until end. It
 // returns when each of them has been right.
-func (t *trial) trace(ctx context.Context, more ...*faults.Edge) (*tracing, error) {
+func (t *trial) trace(ctx context.Context, more ...*stage.Edge) (*tracing, error) {
 	if t.blinded != nil { // it would go on moving who is traced
 		t.blinded.end()
 	}
@@ -56,7 +56,7 @@ func (t *trial) trace(ctx context.Context, more ...*faults.Edge) (*tracing, erro
 		return r, json.Unmarshal(line, &r) == nil && r.Outcome != ""
 	})}
 	var err error
-	w.process, err = faults.Start(t.stage.LogPath("trace"), w.feed, t.stage.MigratorCommand()[0], "trace", "--all", "--watch", "--output", "json", "--config", t.config)
+	w.process, err = t.stage.Start("trace", w.feed, t.stage.MigratorCommand()[0], "trace", "--all", "--watch", "--output", "json", "--config", t.config)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (t *trial) trace(ctx context.Context, more ...*faults.Edge) (*tracing, erro
 	return w, nil
 }
 
-func ids(edges []*faults.Edge) (all []string) {
+func ids(edges []*stage.Edge) (all []string) {
 	for _, e := range edges {
 		all = append(all, e.ID)
 	}
@@ -103,7 +103,7 @@ func (t *trial) staleProxy(ctx context.Context, row *faultRow) (err error) {
 	if err := os.CopyFS(filepath.Join(t.stage.Dir, "map-cut-off"), os.DirFS(filepath.Join(t.stage.Dir, "map"))); err != nil {
 		return err
 	}
-	stale, err := t.newEdge(ctx, "edge-stale", "map-cut-off", t.stage.Applications[stage.Target])
+	stale, err := t.stage.StartEdge(ctx, stage.EdgeOptions{ID: "edge-stale", Map: "map-cut-off", Target: t.stage.Applications[stage.Target], Cohort: cohortFor})
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -39,7 +38,7 @@ type trial struct {
 	screen  *screen
 	stage   *stage.Stage
 	front   *faults.Front // before the target's applications
-	edge    *faults.Edge
+	edge    *stage.Edge
 	page    *faults.Page // before the edge's metrics
 	config  string       // the migrator's, with objectives and tracers
 
@@ -71,7 +70,7 @@ func (t *trial) open(ctx context.Context, problems *problems) error {
 	if t.front, err = faults.NewFront(ctx, t.stage.Applications[stage.Target]); err != nil {
 		return err
 	}
-	if t.edge, err = t.newEdge(ctx, "edge-faults", "map", t.front.Addresses()); err != nil {
+	if t.edge, err = t.stage.StartEdge(ctx, stage.EdgeOptions{ID: "edge-faults", Map: "map", Target: t.front.Addresses(), Cohort: cohortFor}); err != nil {
 		return err
 	}
 	if t.page, err = faults.NewPage(ctx, t.edge.Admin+"/metrics"); err != nil {
@@ -128,13 +127,6 @@ func (t *trial) resume(ctx context.Context) error {
 	return t.users.Resume(ctx)
 }
 
-// newEdge starts one more proxy on the stage.
-func (t *trial) newEdge(ctx context.Context, id, folder string, target []string) (*faults.Edge, error) {
-	return faults.StartEdge(ctx, faults.EdgeOptions{Program: filepath.Join(filepath.Dir(t.stage.MigratorCommand()[0]), "proxy"), ID: id,
-		Dir: t.stage.Dir, Map: filepath.Join(t.stage.Dir, folder), Cohort: cohortFor,
-		Applications: map[bucketmap.Datacenter][]string{stage.Source: t.stage.Applications[stage.Source], stage.Target: target}})
-}
-
 // settle chooses who is where, and takes those over who have lived in the target
 // for long when the faults begin.
 func (t *trial) settle(ctx context.Context) error {
@@ -177,7 +169,7 @@ func (t *trial) settle(ctx context.Context) error {
 	if len(t.lived) == 0 {
 		return nil
 	}
-	if _, err := t.stage.Migrator(ctx, "bucket", "move", bucketList(t.lived), "--to", string(stage.Gamma), "--why", "they have lived there for long"); err != nil {
+	if _, err := t.stage.Migrator(ctx, "bucket", "move", ranges(t.lived), "--to", string(stage.Gamma), "--why", "they have lived there for long"); err != nil {
 		return err
 	}
 	_, err = t.stage.Migrator(ctx, "bucket", "finish", fmt.Sprint(t.lived[0]))
@@ -217,7 +209,7 @@ func activity(user, count int) float64 {
 // configure writes the migrator's configuration: the stage's, with an objective
 // that looks at the relay before the edge's page, and with tracers. Only what is
 // spoiled is asked for: a machine that does much beside this is late all the time.
-func (t *trial) configure(minEvents int, late bool, more ...*faults.Edge) error {
+func (t *trial) configure(minEvents int, late bool, more ...*stage.Edge) error {
 	command := t.stage.MigratorCommand()
 	text, err := os.ReadFile(command[slices.Index(command, "--config")+1])
 	if err != nil {

@@ -34,7 +34,7 @@ type options struct {
 	trickle    int           // single buckets that move
 	batches    int           // that take the rest of alpha's buckets
 	slow       time.Duration // of the objective of latency; 0: the stage's own
-	offMax     float64       // by how much the forecast may be off, as a share of what the campaign took
+	offMax     float64       // by how much the forecast may be off, as a share of what the campaign took; 0: by anything
 	rehearsals int           // buckets that go over and back before the plan is made
 	bake       time.Duration // how long the campaign looks at the objectives after each step
 	promotion  time.Duration // what the plan expects of a promotion
@@ -51,7 +51,7 @@ func defaults() options {
 	return options{
 		users: 20_000, rate: 540, rateMin: 500, fence: "library",
 		buckets: 1024, employees: 50, trickle: 20, batches: 8,
-		offMax: 0.2, rehearsals: 3, bake: time.Second, promotion: time.Second, calm: 6 * time.Second, pause: 700 * time.Millisecond, jobWriters: 6, jobRate: 50,
+		rehearsals: 3, bake: time.Second, promotion: time.Second, calm: 6 * time.Second, pause: 700 * time.Millisecond, jobWriters: 6, jobRate: 50,
 	}
 }
 
@@ -80,6 +80,7 @@ func command(out io.Writer, keep bool) *cobra.Command {
 	flags.IntVar(&o.users, "users", o.users, "how many users there are")
 	flags.IntVar(&o.rate, "rate", o.rate, "requests a second")
 	flags.IntVar(&o.rateMin, "rate-min", o.rateMin, "requests a second that must be reached")
+	flags.Float64Var(&o.offMax, "forecast-max", 0, "by how much of what the campaign took its simulation may be off; 0: it is printed and not judged, as a busy machine changes its pace")
 	flags.StringVar(&o.fence, "fence", o.fence, "who refuses writes in the wrong place: library, trigger, or off to see writes lost")
 	flags.StringVar(&o.bin, "bin", "", "a folder with the programs proxy, migrator and sampleapp; built when not given")
 	flags.StringVar(&o.work, "work", "", "the folder for configurations, logs and the map; a temporary one when not given")
@@ -96,6 +97,8 @@ func (o options) validate() error {
 		return fmt.Errorf("--rate %d: want 1 to 20000", o.rate)
 	case o.rateMin < 0 || o.rateMin > o.rate:
 		return fmt.Errorf("--rate-min %d: want 0 to the rate, %d", o.rateMin, o.rate)
+	case !(o.offMax >= 0): // nor NaN
+		return fmt.Errorf("--forecast-max %v: want 0 or more, such as 0.2", o.offMax)
 	case o.fence != "library" && o.fence != "trigger" && o.fence != stage.FenceOff:
 		return fmt.Errorf("--fence %q: want library, trigger or off", o.fence)
 	}

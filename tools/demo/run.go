@@ -16,46 +16,53 @@ import (
 	"drover/tools/demo/internal/stage"
 )
 
-// run sets the stage, plays the acts and judges. The work folder is removed
-// unless something went wrong.
-func run(ctx context.Context, o options, screen *screen) (err error) {
+// run sets the stage, plays the acts and judges.
+func run(ctx context.Context, o options, screen *screen) error {
 	began := time.Now()
 	screen.line("Setting the stage (not part of the show):")
-	set, err := stage.Set(ctx, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: alphaShare, Fence: o.fence, Slow: o.slow,
-		Bin: o.bin, Dir: o.work, Log: func(format string, args ...any) { screen.line("   "+format, args...) }})
+	return onStage(ctx, screen, stage.Options{Users: o.users, Buckets: o.buckets, AlphaShare: alphaShare, Fence: o.fence, Slow: o.slow,
+		Bin: o.bin, Dir: o.work}, func(set *stage.Stage, problems *problems) error {
+		screen.line("   migrator check passes, with %s", plural(set.Warnings, "warning"))
+		screen.line("   set up in %.0f s", time.Since(began).Seconds())
+		s, err := newShow(ctx, o, screen, set, problems)
+		if err != nil {
+			return err
+		}
+		defer s.end()
+		err = s.perform(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err = s.judge(ctx, err)
+		if o.keep {
+			s.keep(ctx)
+		}
+		return err
+	})
+}
+
+// onStage sets the stage, opens the file of problems, plays, and closes both. The
+// work folder is removed unless something went wrong, or it was given.
+func onStage(ctx context.Context, screen *screen, o stage.Options, play func(*stage.Stage, *problems) error) (err error) {
+	o.Log = func(format string, args ...any) { screen.line("   "+format, args...) }
+	set, err := stage.Set(ctx, o)
 	if err != nil {
 		return fmt.Errorf("set the stage: %w", err)
 	}
 	defer func() {
 		err = errors.Join(err, set.Close())
-		if o.work == "" && (err == nil || errors.Is(err, context.Canceled)) {
+		if o.Dir == "" && (err == nil || errors.Is(err, context.Canceled)) {
 			err = errors.Join(err, set.Remove())
 			return
 		}
 		screen.line("The logs are in %s.", filepath.Join(set.Dir, "logs"))
 	}()
-	screen.line("   migrator check passes, with %s", plural(set.Warnings, "warning"))
-	screen.line("   set up in %.0f s", time.Since(began).Seconds())
-
 	problems, err := newProblems(set.LogPath("problems"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, problems.close()) }()
-	s, err := newShow(ctx, o, screen, set, problems)
-	if err != nil {
-		return err
-	}
-	defer s.end()
-	err = s.perform(ctx)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	err = s.judge(ctx, err)
-	if o.keep {
-		s.keep(ctx)
-	}
-	return err
+	return play(set, problems)
 }
 
 // newShow wires the load to the stage, and starts it paused.

@@ -58,7 +58,8 @@ func (s *show) judge(ctx context.Context, failure error) error {
 	}
 	if failure == nil && s.options.fence != stage.FenceOff {
 		add(!s.flipped(), "the default did not change once from %s to %s", stage.Source, stage.Target)
-		add(!known || math.Abs(off) > s.options.offMax, "the forecast is off by %+.0f %%, want %.0f at most", 100*off, 100*s.options.offMax)
+		add(!known, "what the campaign took is not known")
+		add(s.options.offMax != 0 && math.Abs(off) > s.options.offMax, "the forecast is off by %+.0f %%, want %.0f at most", 100*off, 100*s.options.offMax)
 		add(len(s.campaign.open()) != 0, "steps of the campaign are not passed: %s", strings.Join(s.campaign.open(), ", "))
 		add(after[stage.Target] != s.options.users, "%s are still in %s", plural(after[stage.Source], "user"), stage.Source)
 	}

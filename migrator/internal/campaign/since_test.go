@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"drover/internal/testrun"
 	"drover/migrator/internal/slo"
 )
 
@@ -131,8 +133,13 @@ func TestAHeldCampaignTellsItsReasonAnewEveryMinuteAndThatItsRunIsAlive(t *testi
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := start(ctx, f.runner(nil), dir)
 		reach(t, dir, "held", func(s Status) bool { return s.Phase == PhaseHeld })
-		for range 30 { // three minutes, at odd moments
-			time.Sleep(6*time.Second + 7*time.Millisecond)
+		const odd = 6*time.Second + 7*time.Millisecond // the looks fall on no second of the run's
+		watched, done := context.WithTimeout(t.Context(), 30*odd)
+		defer done()
+		looks := testrun.NewPace(odd)
+		defer looks.Stop()
+		n := 0
+		for ; looks.Wait(watched); n++ {
 			s := read(t, dir)
 			var at int64
 			if _, err := fmt.Sscanf(s.Reason, "dead, %d", &at); err != nil {
@@ -150,13 +157,17 @@ func TestAHeldCampaignTellsItsReasonAnewEveryMinuteAndThatItsRunIsAlive(t *testi
 				t.Fatalf("stuck: %v, and two minutes later %v", s.Stuck(), later.Stuck())
 			}
 		}
+		if n < 25 {
+			t.Errorf("%d looks in three minutes", n)
+		}
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		before := read(t, dir).Looked
-		time.Sleep(time.Hour)
-		if s := read(t, dir); s.Live || s.Stuck() || !s.Looked.Equal(before) {
+		s, err := Read(dir, time.Now().Add(time.Hour))
+		must(t, err)
+		if s.Live || s.Stuck() || !s.Looked.Equal(before) {
 			t.Errorf("live %v, and looked at %s, and before at %s", s.Live, s.Looked, before)
 		}
 	})
@@ -177,15 +188,21 @@ func TestAnotherReasonIsToldSoonAndOtherFiguresOnceAMinute(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := start(ctx, f.runner(nil), dir)
-		time.Sleep(4 * time.Minute)
-		if n := len(read(t, dir).Journal); n < 5 || n > 10 {
-			t.Errorf("%d lines in 4 minutes in which only figures changed", n)
+		const want = 5
+		reach(t, dir, "held five times by other figures", func(s Status) bool { return len(held(s, "no answer")) >= want })
+		var before time.Time
+		for _, e := range held(read(t, dir), "no answer") {
+			if !before.IsZero() && e.At.Sub(before) < noteEvery {
+				t.Errorf("two lines within %s, of which only figures differ", e.At.Sub(before))
+			}
+			before = e.At
 		}
-		time.Sleep(time.Minute)
+		died := time.Now()
 		dead.Store(true)
-		time.Sleep(noteOtherEvery + 2*time.Second)
-		if s := read(t, dir); s.Reason != "connection refused" {
-			t.Errorf("%s", s.Reason)
+		reach(t, dir, "held by another reason", func(s Status) bool { return s.Reason == "connection refused" })
+		all := held(read(t, dir), "refused")
+		if late := all[0].At.Sub(died); late > noteOtherEvery+2*time.Second {
+			t.Errorf("another reason was told after %s", late)
 		}
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -194,18 +211,31 @@ func TestAnotherReasonIsToldSoonAndOtherFiguresOnceAMinute(t *testing.T) {
 	})
 }
 
+// held are the lines of a journal that hold the campaign for a reason that
+// contains why.
+func held(s Status, why string) []Entry {
+	var all []Entry
+	for _, e := range s.Journal {
+		if e.Kind == EntryDecision && strings.Contains(e.Why, why) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
 func TestTheObjectivesAreLookedAtWhileUsersGoHome(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t)
 		dir := f.apply(t, f.plan(t))
+		var looks, last, widest atomic.Int64
+		enough := make(chan struct{})
 		f.fails = func(what string, _ Step) error {
 			if what == "back" {
-				time.Sleep(time.Minute) // the way home takes long
+				<-enough // the way home takes long
 			}
 			return nil
 		}
-		var looks, last, widest atomic.Int64
 		f.verdict = func() slo.Verdict {
 			now := time.Now().UnixNano()
 			if before := last.Swap(now); before != 0 {
@@ -219,9 +249,11 @@ func TestTheObjectivesAreLookedAtWhileUsersGoHome(t *testing.T) {
 		reach(t, dir, "two users on", func(s Status) bool { return s.Users.Moved >= 2 })
 		order(t, dir, Order{Command: Return, All: true})
 		before := looks.Load()
+		reach(t, dir, "looked at 30 times on the way", func(s Status) bool { return looks.Load() >= before+30 })
+		close(enough)
 		reach(t, dir, "stopped with everybody home", func(s Status) bool { return s.Phase == PhaseStopped && s.Users.Moved == 0 })
-		if n := looks.Load() - before; n < 30 || time.Duration(widest.Load()) > 3*time.Second {
-			t.Errorf("%d looks in a minute, and %s without one: want one every second", n, time.Duration(widest.Load()))
+		if wide := time.Duration(widest.Load()); wide > 3*time.Second {
+			t.Errorf("%s without a look: want one every second", wide)
 		}
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {

@@ -79,9 +79,10 @@ func (j *judge) pair(k key, p Pair, severity Severity, tallies map[time.Duration
 	switch {
 	case unknown:
 		level = Unknown
-	case above && few:
+	case above && few && severity == Page:
 		// Just after a step both windows have the same few requests, and one that
-		// failed may have done so by chance: no reason to go on, nor to go back.
+		// failed may have done so by chance: no reason to go on, nor to go back. The
+		// days of a ticket are not filled by a step, and nobody goes back for one.
 		level = Unknown
 		for i := range both {
 			both[i].Why = fmt.Sprintf("%.0f of %.0f requests were bad, %.3gx the budget: fewer than %d are too few to tell",
@@ -92,8 +93,9 @@ func (j *judge) pair(k key, p Pair, severity Severity, tallies map[time.Duration
 	case above:
 		level = Unhealthy
 	}
-	// Left out by one window alone, the pair has no say.
-	out := level == Unknown
+	// Left out by one window alone, the pair has no say; by one that is unknown for
+	// another reason it has.
+	out := both[0].LeftOut || both[1].LeftOut
 	for _, f := range both {
 		out = out && (f.LeftOut || f.Level != Unknown)
 	}

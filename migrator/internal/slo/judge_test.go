@@ -75,6 +75,29 @@ func TestAWindowThatIsUnknownKeepsItsPairFromBurning(t *testing.T) {
 	}
 }
 
+func TestFewerThanFiveBadRequestsNeitherBurnNorKeepATicketFromBeingTold(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Objectives = []Objective{availability()}
+	c.Objectives[0].Cohorts = []Cohort{All}
+	k := key{0, group{"cloud", All}}
+	for _, row := range []struct {
+		of, bad float64
+		level   Level
+		words   []string
+	}{
+		{200, 4, Unknown, []string{"4 of 200 requests were bad", "fewer than 5"}}, // 20 x the budget
+		{200, 5, Burning, nil},
+		{2000, 4, Unhealthy, []string{"burns its budget 2x"}}, // no page's burn
+		{20_000, 4, Healthy, nil},
+	} {
+		r := reading{}
+		readingOf(&c, r, k, tally{counts: counts{row.of, row.bad}})
+		j := judge{config: &c}
+		want(t, j.verdict(time.Now(), r, []key{k}), row.level, row.words...)
+	}
+}
+
 func TestNothingToJudgeIsUnknown(t *testing.T) {
 	t.Parallel()
 	c := Default()
@@ -125,7 +148,7 @@ func TestAnIncreaseIsThatOfTheWindowToASixtyFourth(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for range 20 {
-		r := &ring{window: time.Duration(1+random.IntN(1000)) * time.Second}
+		r := newRing(time.Duration(1+random.IntN(1000))*time.Second, 0)
 		at, began := time.Unix(0, 0), time.Unix(0, 0)
 		for range 2000 {
 			r.add(mark{at: at})

@@ -30,6 +30,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"drover/internal/testrun"
 	"drover/tools/testservers"
 )
 
@@ -219,11 +220,12 @@ func (f *Fleet) Start(id int) *Server {
 	local, err := open("unix", filepath.Join(socket, "s"), testservers.AccountRoot, "")
 	must(f.t, err)
 	defer local.Close()
-	for began := time.Now(); ; time.Sleep(readyPoll) {
-		if err = local.PingContext(f.t.Context()); err == nil {
-			break
-		}
-		if time.Since(began) > readyMax || len(ended) != 0 {
+	ready, done := context.WithTimeout(f.t.Context(), readyMax)
+	defer done()
+	looks := testrun.NewPace(readyPoll)
+	defer looks.Stop()
+	for err = local.PingContext(ready); err != nil; err = local.PingContext(ready) {
+		if len(ended) != 0 || !looks.Wait(ready) {
 			text, _ := os.ReadFile(log)
 			f.t.Fatalf("start MySQL: %v\n%s", err, text)
 		}

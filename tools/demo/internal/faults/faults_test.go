@@ -7,13 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"drover/internal/testrun"
 )
 
 // application answers with its name and what it was sent, and counts.
@@ -224,53 +220,35 @@ func numberLines() *Feed[string] {
 	return NewFeed(func(line []byte) (string, bool) { return string(line), len(line) != 0 })
 }
 
-func TestAProcessIsHeardAndEnds(t *testing.T) {
+func TestAFeedGivesWhatHasComeAndEveryWaitEnds(t *testing.T) {
 	feed := numberLines()
-	log := filepath.Join(t.TempDir(), "log")
-	p, err := Start(log, feed, "/bin/sh", "-c", `trap 'echo bye; exit 7' TERM; echo one; echo two >&2; while :; do sleep 0.01; done`)
-	if err != nil {
-		t.Fatal(err)
+	for _, line := range []string{"one", "", "two"} {
+		feed.Line([]byte(line))
 	}
-	for _, want := range []string{"one", "two"} {
-		if _, err := feed.Until(t.Context(), 0, want, func(s string) bool { return s == want }); err != nil {
-			t.Error(err)
-		}
-	}
-	if code := p.Stop(); code != 7 || p.Stop() != 7 {
-		t.Errorf("exit code %d; want 7", code)
-	}
-	if text, err := os.ReadFile(log); err != nil || string(text) != "one\ntwo\nbye\n" {
-		t.Errorf("%q, %v", text, err)
-	}
-	if _, err := feed.Until(t.Context(), 0, "three", func(s string) bool { return s == "three" }); err == nil {
-		t.Error("a feed that has ended is waited for")
-	}
-	if got := feed.Since(1); len(got) != feed.Len()-1 || got[0] != "two" {
+	if got := feed.Since(1); len(got) != feed.Len()-1 || len(got) != 1 || got[0] != "two" {
 		t.Errorf("%q", got)
 	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(io.ErrNoProgress)
-	if _, err := numberLines().Until(ctx, 0, "a line", func(string) bool { return true }); !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("%v", err)
+	until := func(ctx context.Context, want string) <-chan error {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := feed.Until(ctx, 0, want, func(s string) bool { return s == want })
+			ended <- err
+		}()
+		return ended
 	}
-}
-
-func TestAProcessEndsWhenItsParentDies(t *testing.T) {
-	feed := numberLines()
-	p, err := Start(filepath.Join(t.TempDir(), "log"), feed, "/bin/sh", "-c", `trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := feed.Until(t.Context(), 0, "up", func(s string) bool { return s == "up" }); err != nil {
+	three, four := until(t.Context(), "three"), until(t.Context(), "four")
+	feed.Line([]byte("three"))
+	if err := <-three; err != nil {
 		t.Error(err)
 	}
-	_ = p.leash.Close() // as the kernel does
-	testrun.Until(t, "it is gone", func() error {
-		select {
-		case <-p.ended:
-			return nil
-		default:
-			return errors.New("it runs")
-		}
-	})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	five := until(ctx, "five")
+	cancel(io.ErrNoProgress)
+	if err := <-five; !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%v", err)
+	}
+	feed.End()
+	if err := <-four; err == nil {
+		t.Error("a feed that has ended is waited for")
+	}
 }

@@ -11,26 +11,43 @@ import (
 
 // Entry is a line of a campaign's journal, with what the demo looks at.
 type Entry struct {
-	At       time.Time     `json:"at"`
-	Kind     string        `json:"kind"`
-	Who      string        `json:"who"`
-	Why      string        `json:"why"`
-	Command  string        `json:"command"`
-	Step     string        `json:"step"`
-	State    string        `json:"state"`
-	Took     time.Duration `json:"took"`
-	Error    string        `json:"error"`
-	Steps    []string      `json:"steps"`
-	Level    string        `json:"level"`
+	Seq      uint64    `json:"seq"` // the first is 1
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind"`
+	Who      string    `json:"who"`
+	Why      string    `json:"why"`
+	Command  string    `json:"command"`
+	Step     string    `json:"step"`
+	State    string    `json:"state"`
+	Error    string    `json:"error"`
+	Steps    []string  `json:"steps"`
+	Level    string    `json:"level"`
 	Decision struct {
 		Action string `json:"action"`
 		Cause  string `json:"cause"`
 	} `json:"decision"`
 }
 
+// ReadEntry reads a line of a campaign's journal; false: it is none.
+func ReadEntry(line []byte) (e Entry, ok bool) {
+	err := json.Unmarshal(line, &e)
+	return e, err == nil && e.Seq != 0 && e.Kind != ""
+}
+
+// entries is the Reader of a journal.
+type entries func(Entry)
+
+func (heard entries) Line(text []byte) {
+	if e, ok := ReadEntry(text); ok {
+		heard(e)
+	}
+}
+
+func (entries) End() {}
+
 // Campaign is migrator campaign run, as a process of its own.
 type Campaign struct {
-	program *program
+	program *Program
 }
 
 // campaignEvery is how often a campaign looks at the objectives: as often as the
@@ -41,18 +58,11 @@ const campaignEvery = "300ms"
 // its journal that comes while it runs, one after the other.
 func (s *Stage) RunCampaign(heard func(Entry)) (*Campaign, error) {
 	args := append(s.MigratorCommand(), "campaign", "run", "--every", campaignEvery, "--output", "json")
-	p, err := s.startHeard("campaign-run", nil, func(line []byte) {
-		var e Entry
-		if json.Unmarshal(line, &e) == nil && e.Kind != "" {
-			heard(e)
-		}
-	}, args...)
+	p, err := s.Start("campaign-run", entries(heard), args...)
 	if err != nil {
 		return nil, err
 	}
-	c := &Campaign{program: p}
-	s.campaigns = append(s.campaigns, c)
-	return c, nil
+	return &Campaign{program: p}, nil
 }
 
 // Ended is closed once the process has ended and everything that it said was

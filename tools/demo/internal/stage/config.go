@@ -136,11 +136,12 @@ log_level: info
 `, address, datacenter, name, s.path(mapFolder), s.path(shardsFile), testservers.AccountApp, testservers.Password, s.options.Fence)
 }
 
-func (s *Stage) writeProxyConfig(client, admin string) (string, error) {
+// writeEdgeConfig writes what an edge is started with; name begins its files.
+func (s *Stage) writeEdgeConfig(name string, o EdgeOptions, client, admin string) (string, error) {
 	quoted := func(addresses []string) string { return `"` + strings.Join(addresses, `", "`) + `"` }
-	return s.write("proxy.yaml", `listen: %q
+	return s.write(name+".yaml", `listen: %q
 admin: {listen: %q}
-id: edge-1
+id: %s
 map:
   dir: %q
   cache: %q
@@ -155,10 +156,11 @@ datacenters:
     health: {path: /healthz}
 # The demo looks at the headers; an edge that clients see should not show them.
 expose_headers: true
+cohort: {window: %v}
 passport: {slow: 500ms}
 access_log: %q
-`, client, admin, s.path(mapFolder), s.path("proxy-map.yaml"), Source, quoted(s.upstreams[Source]),
-		Target, quoted(s.upstreams[Target]), s.LogPath("passports"))
+`, client, admin, o.ID, s.path(o.Map), s.path(name+"-map.yaml"), Source, quoted(s.Applications[Source]),
+		Target, quoted(o.Target), o.Cohort, cmp.Or(o.passports, "none"))
 }
 
 func (s *Stage) path(name string) string { return filepath.Join(s.Dir, name) }

@@ -16,10 +16,10 @@ func (s *Stage) startConsole(ctx context.Context) error {
 			return err
 		}
 	}
-	p, err := s.onFreePorts(ctx, 1, func(ports []string) (*program, string, error) {
+	p, err := s.onFreePorts(ctx, 1, func(ports []string) (*Program, string, error) {
 		s.Console = "http://" + ports[0] + "/"
 		args := append(s.MigratorCommand(), "serve", "--listen", ports[0], "--token-file", s.ConsoleToken, "--reader-token-file", readers, "--trace")
-		p, err := s.start("console", nil, args...)
+		p, err := s.start("console", nil, nil, args...)
 		return p, s.Console, err
 	})
 	if err == nil {

@@ -11,7 +11,8 @@
 //	legacy: shard alpha, shard beta;    cache, 2 applications
 //	cloud:  shard gamma, beta's replica; cache, 2 applications
 //
-// Close ends everything, the last started first. If the process dies without
+// After it, StartEdge starts one more edge, and Start any program, whose lines a
+// Reader hears. Close ends everything, the last started first. If the process dies without
 // Close, a watchdog ends what is left.
 //
 // The package never listens on anything but loopback, and keeps everything

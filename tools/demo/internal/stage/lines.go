@@ -6,20 +6,21 @@ import (
 )
 
 // lineMax bounds a line that is heard: a line of a campaign's journal has up to 64
-// figures of 200 bytes each. What is longer is heard in parts.
-const lineMax = 64 << 10
+// figures of 200 bytes each, 15 KB. What is longer is heard in parts.
+const lineMax = 1 << 20
+
+// Reader hears what a program says. One goroutine calls it.
+type Reader interface {
+	Line(text []byte) // without its end, some 1 MB at most; it is not to be kept
+	End()             // no line comes any more
+}
 
 // lines writes what a program says to its log, and tells each line. The program's
 // own goroutine writes to it, and nobody else.
 type lines struct {
-	log   *os.File
-	heard func(line []byte)
-	rest  []byte // of a line that has no end yet
-}
-
-func newLines(path string, heard func([]byte)) (*lines, error) {
-	log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	return &lines{log: log, heard: heard}, err
+	log    *os.File
+	reader Reader // nil: nobody hears
+	rest   []byte // of a line that has no end yet
 }
 
 // Write takes what comes.
@@ -31,15 +32,18 @@ func (l *lines) Write(text []byte) (int, error) {
 		if !found && len(l.rest) < lineMax {
 			return len(text), nil
 		}
-		l.heard(line)
+		l.reader.Line(line)
 		l.rest = append(l.rest[:0:0], after...)
 	}
 }
 
-// close is called once the program has ended. Of nil it does nothing.
+// close is called once the program has ended; its last line may have no end.
 func (l *lines) close() error {
-	if l == nil {
-		return nil
+	if l.reader != nil {
+		if len(l.rest) != 0 {
+			l.reader.Line(l.rest)
+		}
+		l.reader.End()
 	}
 	return l.log.Close()
 }

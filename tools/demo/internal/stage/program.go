@@ -18,76 +18,86 @@ import (
 const (
 	readyWaitMax = 30 * time.Second
 	readyPoll    = 20 * time.Millisecond
-	endWaitMax   = 5 * time.Second // after SIGTERM; then SIGKILL
-	logTailBytes = 2 << 10         // of a program's log in an error
+	stopWaitMax  = 20 * time.Second // after SIGTERM, for a migrator in the middle of a step; then SIGKILL
+	logTailBytes = 2 << 10          // of a program's log in an error
 	portTries    = 10
 )
 
-// program is one program that runs.
-type program struct {
+// Program is one program that runs.
+type Program struct {
 	name    string
 	log     string // path
 	command *exec.Cmd
 	ended   chan struct{} // closed once it has been waited for
 }
 
-// start executes a program in a process group of its own, its output in a file
-// of its name in the logs folder.
-func (s *Stage) start(name string, environment []string, args ...string) (*program, error) {
-	return s.startHeard(name, environment, nil, args...)
+// Start starts a program that may end before the stage is closed; Close ends it
+// where its own Stop has not. What it says, to standard output and to standard
+// error, goes to the log of its name, and line by line to reader.
+func (s *Stage) Start(name string, reader Reader, args ...string) (*Program, error) {
+	p, err := s.start(name, nil, reader, args...)
+	if err == nil {
+		s.endLater(p)
+	}
+	return p, err
 }
 
-// startHeard is start with somebody who hears what goes to standard error, line
-// by line, beside the log. Nil: nobody.
-func (s *Stage) startHeard(name string, environment []string, heard func(line []byte), args ...string) (*program, error) {
+// endLater has Close end a program that nobody misses when it ends before.
+func (s *Stage) endLater(p *Program) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.others = append(s.mu.others, p)
+}
+
+// start executes a program in a process group of its own, its output in a file
+// of its name in the logs folder. Where reader is nil nobody hears it.
+func (s *Stage) start(name string, environment []string, reader Reader, args ...string) (*Program, error) {
 	path := s.LogPath(name)
 	log, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	command := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the call, and end is what ends it
+	said := &lines{log: log, reader: reader}
+	command := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the call, and Stop is what ends it
 	command.Dir, command.Stdout, command.Stderr = s.Dir, log, log
-	var ear *lines
-	if heard != nil {
-		if ear, err = newLines(path, heard); err != nil {
-			return nil, err
-		}
-		command.Stderr = ear
+	if reader != nil {
+		command.Stdout, command.Stderr = said, said
 	}
 	command.Env = append(os.Environ(), environment...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), ear.close())
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), log.Close())
 	}
-	p := &program{name: name, log: path, command: command, ended: make(chan struct{})}
+	p := &Program{name: name, log: path, command: command, ended: make(chan struct{})}
 	err = s.watchdog.add(command.Process.Pid)
 	s.waits.Go(func() {
 		_ = command.Wait()                       // who asks looks at ProcessState
-		_ = ear.close()                          // a log that is not whole is nobody's error
+		_ = said.close()                         // a log that is not whole is nobody's error
 		_ = s.watchdog.drop(command.Process.Pid) // a watchdog that is gone kills nobody
 		close(p.ended)
 	})
 	if err != nil {
-		p.end()
+		p.Stop()
 		return nil, err
 	}
 	return p, nil
 }
 
-// end ends the program in order, or else with force.
-func (p *program) end() {
+// Stop ends the program, in order or else with force, and returns its exit code;
+// -1 when a signal has ended it.
+func (p *Program) Stop() int {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(endWaitMax):
+	case <-time.After(stopWaitMax):
 		p.signal(syscall.SIGKILL)
 		<-p.ended
 	}
+	return p.command.ProcessState.ExitCode()
 }
 
 // signal goes to the process group, unless it has ended.
-func (p *program) signal(signal syscall.Signal) {
+func (p *Program) signal(signal syscall.Signal) {
 	select {
 	case <-p.ended:
 	default:
@@ -122,7 +132,7 @@ func (s *Stage) SaveMetrics(ctx context.Context) error {
 }
 
 // ready waits until the URL answers 200.
-func (p *program) ready(ctx context.Context, url string) error {
+func (p *Program) ready(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWaitMax, fmt.Errorf("not ready after %v", readyWaitMax))
 	defer cancel()
 	for {
@@ -159,7 +169,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 
 // onFreePorts starts a program that wants so many ports, on others when
 // somebody was faster.
-func (s *Stage) onFreePorts(ctx context.Context, count int, start func(ports []string) (*program, string, error)) (*program, error) {
+func (s *Stage) onFreePorts(ctx context.Context, count int, start func(ports []string) (*Program, string, error)) (*Program, error) {
 	for try := 1; ; try++ {
 		ports := make([]string, count)
 		for i := range ports {
@@ -175,7 +185,7 @@ func (s *Stage) onFreePorts(ctx context.Context, count int, start func(ports []s
 		if err = p.ready(ctx, url); err == nil {
 			return p, nil
 		}
-		p.end()
+		p.Stop()
 		if !errors.Is(err, errExited) || !strings.Contains(tail(p.log), "address already in use") || try == portTries {
 			return nil, err
 		}

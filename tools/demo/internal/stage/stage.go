@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,10 +62,6 @@ type Options struct {
 	// Slow is the threshold of the latency objective, a bound of the edge's
 	// histogram; 0 is one that two cores meet while all of this shares them.
 	Slow time.Duration
-	// Front is called for every application, once it runs, with its datacenter and
-	// its address, host:port. What it returns stands in the edge's configuration
-	// in the place of that address: a relay that may fail or be slow. Nil: as it is.
-	Front func(datacenter, application string) (address string, err error)
 	// Log is told what takes long.
 	Log func(format string, args ...any)
 }
@@ -89,20 +86,22 @@ type Stage struct {
 	store   *file.Store
 
 	watchdog       *watchdog
-	waits          sync.WaitGroup                    // one for each program that runs
-	programs       []*program                        // in the order of their starts
-	campaigns      []*Campaign                       // that were run
-	upstreams      map[bucketmap.Datacenter][]string // what the edge sends requests to
+	waits          sync.WaitGroup // one for each program that runs
+	programs       []*Program     // that run until Close, in the order of their starts
 	migratorConfig string
 	commands       atomic.Int32 // numbers the migrator's logs
+
+	mu struct {
+		sync.Mutex
+		others []*Program // that may end before, in the order of their starts
+	}
 }
 
 // Set sets the stage. Whoever gets an error has nothing to close; the work
 // folder is left for the logs in it.
 func Set(ctx context.Context, options Options) (_ *Stage, err error) {
 	s := &Stage{options: options, Dir: options.Dir, Applications: map[bucketmap.Datacenter][]string{},
-		upstreams: map[bucketmap.Datacenter][]string{},
-		servers:   map[string]*testservers.MariaDB{}, caches: map[bucketmap.Datacenter]*testservers.Memcached{}}
+		servers: map[string]*testservers.MariaDB{}, caches: map[bucketmap.Datacenter]*testservers.Memcached{}}
 	if s.Dir == "" {
 		if s.Dir, err = os.MkdirTemp("", "drover-demo-"); err != nil {
 			return nil, err
@@ -187,13 +186,13 @@ func (s *Stage) startApplications(ctx context.Context) error {
 		for i := range appsPerDatacenter {
 			name := fmt.Sprintf("%s-%d", datacenter, i+1)
 			var address string
-			p, err := s.onFreePorts(ctx, 1, func(ports []string) (*program, string, error) {
+			p, err := s.onFreePorts(ctx, 1, func(ports []string) (*Program, string, error) {
 				address = ports[0]
 				config, err := s.writeAppConfig(name, datacenter, address)
 				if err != nil {
 					return nil, "", err
 				}
-				p, err := s.start("app-"+name, appEnvironment, filepath.Join(s.bin, appProgram), "--config", config)
+				p, err := s.start("app-"+name, appEnvironment, nil, filepath.Join(s.bin, appProgram), "--config", config)
 				return p, "http://" + address + "/healthz", err
 			})
 			if err != nil {
@@ -201,31 +200,21 @@ func (s *Stage) startApplications(ctx context.Context) error {
 			}
 			s.programs = append(s.programs, p)
 			s.Applications[datacenter] = append(s.Applications[datacenter], address)
-			if s.options.Front != nil {
-				if address, err = s.options.Front(string(datacenter), address); err != nil {
-					return fmt.Errorf("what stands before %s: %w", name, err)
-				}
-			}
-			s.upstreams[datacenter] = append(s.upstreams[datacenter], address)
 		}
 	}
 	return nil
 }
 
+// startProxy starts the edge of the stage. Its cohorts are as those of an edge that
+// nobody has configured.
 func (s *Stage) startProxy(ctx context.Context) error {
-	p, err := s.onFreePorts(ctx, 2, func(ports []string) (*program, string, error) {
-		s.Proxy, s.Admin = "http://"+ports[0], "http://"+ports[1]
-		config, err := s.writeProxyConfig(ports[0], ports[1])
-		if err != nil {
-			return nil, "", err
-		}
-		p, err := s.start(proxyProgram, nil, filepath.Join(s.bin, proxyProgram), "run", "--config", config)
-		return p, s.Admin + "/readyz", err
-	})
-	if err == nil {
-		s.programs = append(s.programs, p)
+	e, err := s.startEdge(ctx, proxyProgram, EdgeOptions{ID: "edge-1", Map: mapFolder, Target: s.Applications[Target],
+		Cohort: time.Hour, passports: s.LogPath("passports")})
+	if err != nil {
+		return err
 	}
-	return err
+	s.Proxy, s.Admin, s.programs = e.URL, e.Admin, append(s.programs, e.program)
+	return nil
 }
 
 // Map returns the map in force.
@@ -247,11 +236,11 @@ func (s *Stage) Ended() string {
 // Close ends everything. The work folder is left for the logs in it; see
 // Remove.
 func (s *Stage) Close() error {
-	for _, c := range s.campaigns {
-		c.program.end()
-	}
-	for i := range s.programs {
-		s.programs[len(s.programs)-1-i].end()
+	s.mu.Lock()
+	all := slices.Concat(s.programs, s.mu.others)
+	s.mu.Unlock()
+	for _, p := range slices.Backward(all) {
+		p.Stop()
 	}
 	s.waits.Wait()
 	s.watchdog.end()
