@@ -17,8 +17,8 @@
 // the Digest, which is the same at both ends.
 //
 // The package never does I/O, keeps nothing between calls and imports the
-// standard library alone. It starts no goroutine but one that NewWhitelist
-// waits for. It never looks at a clock: who asks
+// standard library alone. It starts no goroutine but one that the making of a
+// whitelist waits for. It never looks at a clock: who asks
 // for a hold compares its Until. Forms of the map (yaml, binary) and stores
 // (file, consul, push) are the folders below.
 //

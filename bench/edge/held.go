@@ -17,6 +17,7 @@ import (
 	"drover/bench/internal/proc"
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/pause"
 )
 
 const (
@@ -262,10 +263,8 @@ func (h *holding) allHeld(ctx context.Context) error {
 			return fmt.Errorf("%.0f of %d requests are held after %v; outcomes so far: %v",
 				held, h.requests, heldWaitMax, metrics.By("drover_proxy_holds_total", "outcome"))
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(heldPollWait):
+		if err := pause.For(ctx, heldPollWait); err != nil {
+			return err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drover/bench/edge/internal/handover"
+	"drover/internal/pause"
 )
 
 const (
@@ -96,7 +97,7 @@ func (b *bench) restart(ctx context.Context, runs int) (err error) {
 
 // follow has one process follow another, between two steady times.
 func (b *bench) follow(ctx context.Context, c *counting, place *handover.Place, old *handover.Process, way string) (next *handover.Process, err error) {
-	if err := sleep(ctx, restartSteady); err != nil {
+	if err := pause.For(ctx, restartSteady); err != nil {
 		return old, err
 	}
 	switch way {
@@ -114,22 +115,13 @@ func (b *bench) follow(ctx context.Context, c *counting, place *handover.Place, 
 	if err != nil {
 		return next, fmt.Errorf("%s: %w", way, err)
 	}
-	if err := sleep(ctx, restartSteady); err != nil {
+	if err := pause.For(ctx, restartSteady); err != nil {
 		return next, err
 	}
 	s := c.run(way)
 	b.progress("run %d, %s: %d requests, %d lost, %d doubled, %d connects refused, longest gap %.0f ms",
 		s.Run, way, s.Requests, s.Lost, s.Doubled, s.Refused, s.Gap)
 	return next, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // counting is the runs so far.

@@ -13,6 +13,7 @@ import (
 
 	"drover/bench/internal/pace"
 	"drover/internal/cli"
+	"drover/internal/pause"
 )
 
 type options struct {
@@ -177,12 +178,8 @@ func (o options) promote(ctx context.Context, f *field, r *result) error {
 		p.stays = stays(events, p.began, p.ended)
 		stepsBack(r.reasons, events)
 		r.promotions = append(r.promotions, p)
-		pausing := time.NewTimer(o.pause)
-		select {
-		case <-pausing.C:
-		case <-ctx.Done():
-			pausing.Stop()
-			return nil // a writer's error says why
+		if pause.For(ctx, o.pause) != nil {
+			return nil //nolint:nilerr // a writer's error says why
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"drover/bench/internal/times"
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 const (
@@ -117,9 +118,7 @@ func (l *load) run(ctx context.Context) (times.Times, error) {
 			var own times.Times
 			for i := w; ; i += workersMax {
 				due := begun.Add(time.Duration(i) * interval)
-				select {
-				case <-time.After(time.Until(due)):
-				case <-ctx.Done():
+				if pause.For(ctx, time.Until(due)) != nil {
 					mu.Lock()
 					all = append(all, own...)
 					mu.Unlock()

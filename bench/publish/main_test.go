@@ -14,6 +14,7 @@ import (
 
 	"drover/bench/internal/times"
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 // TestMain is main where the bench starts itself as a helper.
@@ -63,7 +64,7 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	l := &load{Address: server.Listener.Addr().String(), Rate: 1000, users: []user{{"ann", legacy}}, client: &http.Client{Transport: transport}}
 	end := l.begin(t.Context())
-	if err := sleep(t.Context(), 400*time.Millisecond); err != nil {
+	if err := pause.For(t.Context(), 400*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	all, err := end()
@@ -76,7 +77,7 @@ func TestALoadReportsWrongAnswersAndCountsFromWhenARequestWasDue(t *testing.T) {
 	}
 	l.users = []user{{"ann", cloud}}
 	end = l.begin(t.Context())
-	if err := sleep(t.Context(), 50*time.Millisecond); err != nil {
+	if err := pause.For(t.Context(), 50*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := end(); err == nil || !strings.Contains(err.Error(), "want cloud") {

@@ -11,6 +11,7 @@ import (
 	"drover/bucketmap"
 	"drover/bucketmap/consul"
 	"drover/bucketmap/file"
+	"drover/internal/pause"
 )
 
 const (
@@ -96,7 +97,7 @@ func (p *publisher) publish(ctx context.Context, q publish) (a published, err er
 	}
 	begun := time.Now()
 	for i := range q.Versions {
-		if err := sleep(ctx, time.Until(begun.Add(time.Duration(i)*q.Every))); err != nil {
+		if err := pause.For(ctx, time.Until(begun.Add(time.Duration(i)*q.Every))); err != nil {
 			return a, err
 		}
 		if err := p.publishOne(ctx); err != nil {
@@ -149,13 +150,4 @@ func (p *publisher) acknowledged(ctx context.Context) error {
 		return fmt.Errorf("the proxy does not run version %d: %w; it says %+v", p.now.Version(), err, last)
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -16,6 +16,7 @@ import (
 	"drover/bench/internal/proc"
 	"drover/bench/internal/process"
 	"drover/bench/internal/times"
+	"drover/internal/pause"
 	"drover/tools/sources"
 	"drover/tools/testservers"
 )
@@ -232,7 +233,7 @@ func (v *versions) round(ctx context.Context, requests *helper, k *kind, n int, 
 	var did published
 	if k.by == nil {
 		did.Took = time.Duration(n) * v.every
-		err = sleep(ctx, did.Took)
+		err = pause.For(ctx, did.Took)
 	} else {
 		did, err = ask[published](ctx, k.by, publish{n, v.every})
 	}

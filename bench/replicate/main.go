@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drover/bench/internal/events"
+	"drover/internal/pause"
 	"drover/tools/testservers"
 )
 
@@ -91,7 +92,7 @@ func (b bench) run(ctx context.Context, out io.Writer) (err error) {
 	if err := w.start(ctx); err != nil {
 		return err
 	}
-	pause(ctx, b.calm)
+	_ = pause.For(ctx, b.calm) // the command sees the end
 	calm := w.take()
 	began := time.Now()
 	said, runErr := b.command(ctx, dir, "shard", "replicate", "alpha", "--to", "cloud", fmt.Sprintf("--megabytes-per-second=%d", b.megabytes))
@@ -112,15 +113,6 @@ func (b bench) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "  writes without   %s\n  writes meanwhile %s\n", words(calm), words(busy))
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // fill makes the tables, with rows of about a kilobyte.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/tools/internal/book"
 	"drover/tools/moves/internal/field"
 )
@@ -158,7 +159,7 @@ func (d *driver) step(ctx context.Context, group []bucketmap.BucketID, to bucket
 		if d.sabotage != field.None {
 			return false, err // nobody mends what was broken on purpose
 		}
-		if err := wait(ctx, triesPause); err != nil {
+		if err := pause.For(ctx, triesPause); err != nil {
 			return false, err
 		}
 		err = d.commands.Migrator(ctx, "resume", fmt.Sprint(bucket))
@@ -230,7 +231,7 @@ func (d *driver) finish(ctx context.Context, bucket bucketmap.BucketID) (err err
 			return err
 		}
 		d.log("%v", err)
-		if err := wait(ctx, triesPause); err != nil {
+		if err := pause.For(ctx, triesPause); err != nil {
 			return err
 		}
 		if resumed := d.commands.Migrator(ctx, "resume", fmt.Sprint(bucket)); resumed == nil {
@@ -249,15 +250,4 @@ func list(buckets []bucketmap.BucketID) string {
 		words = append(words, fmt.Sprint(b))
 	}
 	return strings.Join(words, ",")
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 // frozenFor is how long a bucket is written while it is frozen: shorter than
@@ -35,7 +36,7 @@ func (d *driver) writeWhileFrozen(ctx context.Context, bucket bucketmap.BucketID
 		return err
 	}
 	unwatch := d.Watch(ctx, frozenEvery, bucket)
-	err = wait(ctx, frozenFor)
+	err = pause.For(ctx, frozenFor)
 	unwatch()
 	child.Continue()
 	return errors.Join(child.Wait(), err, release())

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"drover/internal/pause"
 )
 
 const consulClusterSize = 3 // survives the loss of one
@@ -44,7 +46,7 @@ func (c *ConsulCluster) Await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if pause(ctx, readyPoll) != nil {
+		if pause.For(ctx, readyPoll) != nil {
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 	}

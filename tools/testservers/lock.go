@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"drover/internal/pause"
 )
 
 // lockPoll is how often a lock that another process has is asked for again.
@@ -51,20 +53,8 @@ func lock(ctx context.Context, path string) (*os.File, error) {
 		if !errors.Is(err, errLocked) {
 			return file, err
 		}
-		if err := pause(ctx, lockPoll); err != nil {
-			return nil, fmt.Errorf("wait for the lock %s: %w", path, err)
+		if pause.For(ctx, lockPoll) != nil {
+			return nil, fmt.Errorf("wait for the lock %s: %w", path, context.Cause(ctx))
 		}
-	}
-}
-
-// pause waits for d or for the end of ctx, whose cause it then returns.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

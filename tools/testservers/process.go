@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"drover/internal/pause"
 )
 
 const (
@@ -207,7 +209,7 @@ func (p *process) Restart(ctx context.Context) error {
 	defer cancel()
 	for {
 		err := p.launch(ctx)
-		if !errors.Is(err, errPortTaken) || pause(ctx, readyPoll) != nil {
+		if !errors.Is(err, errPortTaken) || pause.For(ctx, readyPoll) != nil {
 			return err
 		}
 	}
@@ -254,7 +256,7 @@ func (p *process) launch(ctx context.Context) error {
 		if failure == nil {
 			return nil
 		}
-		if !r.ended() && pause(ctx, readyPoll) == nil {
+		if !r.ended() && pause.For(ctx, readyPoll) == nil {
 			continue
 		}
 		if !r.ended() {

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"drover/internal/pause"
 )
 
 const (
@@ -50,8 +52,8 @@ func (m *MariaDB) ReplicateFrom(ctx context.Context, primary *MariaDB) error {
 		case status["Slave_SQL_Running"] == "No" && status["Last_SQL_Error"] != "":
 			return fmt.Errorf("replicate %s from %s: %s", m.name, primary.name, status["Last_SQL_Error"])
 		}
-		if err := pause(ctx, replicatePoll); err != nil {
-			return fmt.Errorf("replicate %s from %s: %w (receives: %s %s, applies: %s %s)", m.name, primary.name, err,
+		if pause.For(ctx, replicatePoll) != nil {
+			return fmt.Errorf("replicate %s from %s: %w (receives: %s %s, applies: %s %s)", m.name, primary.name, context.Cause(ctx),
 				status["Slave_IO_Running"], status["Last_IO_Error"], status["Slave_SQL_Running"], status["Last_SQL_Error"])
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bench/internal/proc"
+	"drover/internal/pause"
 )
 
 // RateMax is one turn every 10 µs: more than one machine does.
@@ -45,18 +46,7 @@ func (p *Pacer) due() time.Time {
 // false when ctx ended before.
 func (p *Pacer) Wait(ctx context.Context) (due time.Time, ok bool) {
 	due = p.due()
-	left := time.Until(due)
-	if left <= 0 {
-		return due, ctx.Err() == nil
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return due, true
-	case <-ctx.Done():
-		return due, false
-	}
+	return due, pause.For(ctx, time.Until(due)) == nil
 }
 
 // Idle is the machine's CPU time from a moment on.

@@ -16,6 +16,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 )
 
@@ -163,10 +164,8 @@ func (s *Stream) Run(ctx context.Context, out chan<- Transaction) error {
 			return fmt.Errorf("binlog of %s at %s: the connection could not be kept for %s: %w",
 				s.server.Name(), s.position, reconnectMax, err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait.NextBackOff()):
+		if err := pause.For(ctx, wait.NextBackOff()); err != nil {
+			return err
 		}
 	}
 }

@@ -7,7 +7,8 @@
 // campaign: a folder with the plan and a journal. (3) Runner.Run takes one step
 // after the other by an Executor, and asks the Judge before each step and while
 // its users bake. (4) Send puts an operator's command into the journal, which
-// the Runner watches; Read says how the campaign is getting on.
+// the Runner watches; Read says how the campaign is getting on, and a Reader does
+// so look by look.
 //
 // The journal and the map are all that is known: State is what the journal's
 // lines add up to, and a Runner that was killed goes on from there. Decide, the

@@ -2,8 +2,9 @@ package campaign
 
 import (
 	"errors"
-	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 
 	"drover/bucketmap"
 	"drover/migrator/internal/move"
@@ -159,10 +160,10 @@ func (r Ranges) IsZero() bool { return len(r.Buckets) == 0 }
 // MarshalYAML writes the ranges.
 func (r Ranges) MarshalYAML() (any, error) { return r.String(), nil }
 
-// UnmarshalYAML reads them: one bucket alone may be a number.
-func (r *Ranges) UnmarshalYAML(text []byte) error {
-	word, _, _ := strings.Cut(string(text), "#")
-	return r.UnmarshalText([]byte(strings.Trim(strings.TrimSpace(word), `"'`)))
+// UnmarshalYAML reads them: one bucket alone may be a number. It takes the node and
+// not its text: for a text the decoder goes through the whole file, once a step.
+func (r *Ranges) UnmarshalYAML(node ast.Node) error {
+	return r.UnmarshalText([]byte(node.GetToken().Value))
 }
 
 // parallel is how many steps of a wave run or bake at a time.

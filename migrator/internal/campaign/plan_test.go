@@ -42,10 +42,11 @@ func TestAPlanIsReadAsItWasWrittenAndSaysWhatItsKeysMean(t *testing.T) {
 	if want := []string{"whitelist", "singles", "batches-2", "batches-4", "batches-8", "shards-1", "shards-2"}; !slices.Equal(names[:3], want[:3]) || names[len(names)-1] != "shards-2" && names[len(names)-1] != "shards-1" {
 		t.Errorf("waves %v", names)
 	}
-	// One bucket alone may be a number.
-	one, err := DecodePlan([]byte("format: 1\nwaves:\n- name: a\n  steps:\n  - buckets: 17 # the first\n"))
-	if err != nil || !slices.Equal(one.Waves[0].Steps[0].Buckets.Buckets, []bucketmap.BucketID{17}) {
-		t.Errorf("%+v %v", one, err)
+	for words, want := range map[string][]bucketmap.BucketID{"17 # the first": {17}, `"17"`: {17}, "'3-4,9'": {3, 4, 9}, "3-4,9": {3, 4, 9}} {
+		one, err := DecodePlan([]byte("format: 1\nwaves:\n- name: a\n  steps:\n  - buckets: " + words + "\n"))
+		if err != nil || !slices.Equal(one.Waves[0].Steps[0].Buckets.Buckets, want) {
+			t.Errorf("%s: %+v %v", words, one, err)
+		}
 	}
 }
 
@@ -90,7 +91,8 @@ func TestAPlanIsRefusedForEveryReasonAtOnce(t *testing.T) {
 			t.Errorf("%s: it left %v", name, files)
 		}
 	}
-	for _, text := range []string{"formt: 1\n", "format: 1\nformat: 1\n", "waves:\n- name: a\n  gat: {}\n", "waves:\n- steps:\n  - buckets: 9-1\n"} {
+	for _, text := range []string{"formt: 1\n", "format: 1\nformat: 1\n", "waves:\n- name: a\n  gat: {}\n", "waves:\n- steps:\n  - buckets: 9-1\n",
+		"waves:\n- steps:\n  - buckets: [1, 2]\n", "waves:\n- steps:\n  - buckets: {1: 2}\n"} {
 		if _, err := DecodePlan([]byte(text)); !errors.Is(err, ErrPlan) {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -280,6 +280,9 @@ func (r *run) obey(ctx context.Context) error {
 		if p.Command == Resume || p.Command == Return {
 			r.retry, r.tries = time.Time{}, 0
 		}
+		if p.Command == Resume {
+			r.forget() // a word of before it does not begin a step
+		}
 		if err := r.put(ctx, Entry{Kind: EntryObeyed, Who: r.Who, Of: p.Seq, Command: p.Command}); err != nil {
 			return err
 		}

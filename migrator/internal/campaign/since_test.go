@@ -87,7 +87,9 @@ func TestAnswersAreJudgedSinceTheWavesUsersCameOrWentHomeOrSomebodySaidResumeOrA
 		for _, s := range m.asked {
 			asked[s.Line] = true
 		}
-		for _, e := range readJournal(t, dir) {
+		lines := readJournal(t, dir)
+		for i, e := range lines {
+			next := i+1 < len(lines) && lines[i+1].Kind == EntryRun // before anybody could ask
 			switch {
 			case e.Kind == EntryRun:
 				run++
@@ -98,13 +100,13 @@ func TestAnswersAreJudgedSinceTheWavesUsersCameOrWentHomeOrSomebodySaidResumeOrA
 				continue // the resume came before anybody asked
 			case e.Kind == EntryStep && e.State == Baking:
 				came++
-				if !m.has(Since{wave[e.Step], e.Seq}) {
+				if !next && !m.has(Since{wave[e.Step], e.Seq}) {
 					t.Errorf("%s bakes since line %d, and nobody was asked from then on", e.Step, e.Seq)
 				}
 			default:
 				continue
 			}
-			if !asked[e.Seq] {
+			if !next && !asked[e.Seq] {
 				t.Errorf("nobody was asked from line %d on: %+v", e.Seq, e)
 			}
 		}

@@ -23,7 +23,8 @@ type step struct {
 	moved time.Time // when its users had moved
 	ended time.Time // when it came into a state in which it rests
 	err   string
-	open  bool // it waits, and a move of it may be open in a journal
+	open  bool   // it waits, and a move of it may be open in a journal
+	what  string // what it moves, once somebody asked
 }
 
 // State is what the lines of a journal add up to. It is not safe for concurrent

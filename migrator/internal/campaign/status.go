@@ -1,7 +1,6 @@
 package campaign
 
 import (
-	"errors"
 	"time"
 
 	"drover/bucketmap"
@@ -117,72 +116,11 @@ const LookedMax = time.Minute
 // was stopped by a signal, or its machine is.
 func (out *Status) Stuck() bool { return out.Live && out.At.Sub(out.Looked) > LookedMax }
 
-const (
-	// journalMax bounds the lines in a status: a page of a console.
-	journalMax = 100
-	// progressMax bounds the points: more than a chart has columns.
-	progressMax = 1000
-	// whatMax bounds what a step says of itself, in bytes.
-	whatMax = 200
-)
+// whatMax bounds what a step says of itself, in bytes.
+const whatMax = 200
 
-// Read says how the campaign in dir is getting on. The error is ErrNone where
-// there is none.
-func Read(dir string, now time.Time) (Status, error) {
-	folder, err := current(dir)
-	if err != nil {
-		return Status{}, err
-	}
-	out := Status{Campaign: folderID(folder), At: now, Moved: []Point{}, Journal: []Entry{}}
-	var j *journal
-	users, counted := uint64(0), map[StepID]bool{}
-	j, err = openJournal(folder, func(e Entry) {
-		if out.Journal = append(out.Journal, e); len(out.Journal) >= 2*journalMax {
-			out.Journal = append([]Entry{}, out.Journal[journalMax:]...)
-		}
-		switch {
-		case e.Kind == EntryStep && e.State == Baking && !counted[e.Step]:
-			counted[e.Step] = true
-			users += e.Users
-		case e.Kind == EntryStep && e.State == Returned && counted[e.Step]:
-			counted[e.Step] = false
-			users -= e.Users
-		default:
-			return
-		}
-		if out.Moved = append(out.Moved, Point{e.At, users}); len(out.Moved) > 2*progressMax {
-			out.Moved = thin(out.Moved)
-		}
-	})
-	if err != nil {
-		return Status{}, err
-	}
-	if len(out.Journal) > journalMax {
-		out.Journal = out.Journal[len(out.Journal)-journalMax:]
-	}
-	if len(out.Moved) > progressMax {
-		out.Moved = thin(out.Moved)
-	}
-	if !j.state.begun.IsZero() {
-		out.Looked = looked(folder)
-	}
-	out.Live = live(folder)
-	return out, out.fill(j.state)
-}
-
-// thin leaves every second point out, and the last one in.
-func thin(points []Point) []Point {
-	few := points[:0:0]
-	for i := len(points) - 1; i >= 0; i -= 2 {
-		few = append(few, points[i])
-	}
-	for i, k := 0, len(few)-1; i < k; i, k = i+1, k-1 {
-		few[i], few[k] = few[k], few[i]
-	}
-	return few
-}
-
-func (out *Status) fill(s *State) error {
+// fill takes what a state says, but for the forecast.
+func (out *Status) fill(s *State) {
 	out.To, out.Begun, out.Default = s.plan.To, s.begun, s.dflt
 	l := s.look(out.At)
 	out.Pace = PaceNow{Rate: s.rate, Min: s.plan.Pace.Min, Max: s.plan.Pace.Max, UsersMax: s.plan.Pace.UsersMax}
@@ -198,20 +136,6 @@ func (out *Status) fill(s *State) error {
 	}
 	out.Phase, out.Reason = s.phase()
 	out.waves(s)
-	switch out.Phase {
-	case PhaseDone, PhaseAborted, PhaseReturning:
-		return nil
-	default:
-	}
-	end, err := forecast(s, out.At)
-	if err != nil {
-		return errors.Join(err, errors.New("the forecast"))
-	}
-	out.Left = end.Sub(out.At)
-	if out.Live && out.Phase == PhaseMoving || out.Phase == PhaseHeld && s.decision.Decision.Cause == CauseQuiet {
-		out.End = end
-	}
-	return nil
 }
 
 func (s *State) phase() (Phase, string) {
@@ -239,19 +163,20 @@ func (s *State) phase() (Phase, string) {
 func (out *Status) waves(s *State) {
 	out.Waves = make([]WaveNow, len(s.plan.Waves))
 	for i, w := range s.plan.Waves {
-		out.Waves[i] = WaveNow{Name: w.Name, Kind: w.Kind, Gate: w.Gate, Steps: []StepNow{}}
+		out.Waves[i] = WaveNow{Name: w.Name, Kind: w.Kind, Gate: w.Gate, Steps: make([]StepNow, 0, len(w.Steps))}
 	}
 	for _, t := range s.steps {
 		w := &out.Waves[t.wave]
-		what := t.plan.String()
-		if len(what) > whatMax {
-			what = what[:whatMax] + "…"
+		if t.what == "" {
+			if t.what = t.plan.String(); len(t.what) > whatMax {
+				t.what = t.what[:whatMax] + "…"
+			}
 		}
 		w.Users.All += t.plan.Users
 		if t.state == Baking || t.state == Passed || t.state == Returning {
 			w.Users.Moved += t.plan.Users
 		}
-		w.Steps = append(w.Steps, StepNow{Step: t.id, What: what, State: t.state, Users: t.plan.Users, Begun: t.begun, Moved: t.moved,
+		w.Steps = append(w.Steps, StepNow{Step: t.id, What: t.what, State: t.state, Users: t.plan.Users, Begun: t.begun, Moved: t.moved,
 			Tries: t.tries, Takes: t.plan.Takes, Error: t.err})
 	}
 	for i := range out.Waves {

@@ -25,9 +25,9 @@ type campaignJudge struct {
 	file      string
 	maps      store
 	moves     movedUsers
-	to        string
 
 	mu     sync.Mutex
+	to     string                        // the target's datacenter
 	moved  map[campaign.StepID]time.Time // whose users are in the target, and since when
 	baking map[campaign.StepID]bool      // whose users are looked at
 	// populated are the datacenters that somebody lives in, by the last map.
@@ -39,18 +39,8 @@ type campaignJudge struct {
 const movedFor = time.Hour
 
 func (k *campaigns) judge(status campaign.Status, f runFlags) (*campaignJudge, error) {
-	j := &campaignJudge{file: f.verdicts, maps: k.store, moves: movedUsers{maps: k.store}, to: string(status.To),
-		moved: map[campaign.StepID]time.Time{}, baking: map[campaign.StepID]bool{}}
-	for _, w := range status.Waves {
-		for _, s := range w.Steps {
-			if s.State == campaign.Baking || s.State == campaign.Passed || s.State == campaign.Returning {
-				j.moved[s.Step] = s.Moved
-			}
-			if s.State == campaign.Baking {
-				j.baking[s.Step] = true
-			}
-		}
-	}
+	j := &campaignJudge{file: f.verdicts, maps: k.store, moves: movedUsers{maps: k.store}}
+	j.sees(status)
 	if f.verdicts != "" {
 		return j, nil
 	}
@@ -88,6 +78,24 @@ func (j *campaignJudge) register(registry prometheus.Registerer) {
 	if j.evaluator != nil {
 		registry.MustRegister(j.evaluator)
 	}
+}
+
+// sees makes the judge know the campaign as it is now; the zero status is none.
+func (j *campaignJudge) sees(status campaign.Status) {
+	moved, baking := map[campaign.StepID]time.Time{}, map[campaign.StepID]bool{}
+	for _, w := range status.Waves {
+		for _, s := range w.Steps {
+			if s.State == campaign.Baking || s.State == campaign.Passed || s.State == campaign.Returning {
+				moved[s.Step] = s.Moved
+			}
+			if s.State == campaign.Baking {
+				baking[s.Step] = true
+			}
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.to, j.moved, j.baking = string(status.To), moved, baking
 }
 
 // heard notes who was just moved, and who bakes.

@@ -55,7 +55,7 @@ run has it; 1 something failed; 130 interrupted.`,
 	}
 	c.Flags().DurationVar(&f.every, "every", campaign.DefaultEvery, "how often the objectives are asked; at least as often as their windows need it")
 	c.Flags().StringVar(&f.verdicts, "verdicts", "", "a file that something else keeps writing verdicts to, in the place of the section slo")
-	c.Flags().StringArrayVar(&f.proxies, "proxy", nil, "proxies that gates with parity ask; default map.push.proxies")
+	c.Flags().StringArrayVar(&f.proxies, "proxy", nil, "proxies that gates with parity ask; default map.push.proxies, or else those of slo.source.urls")
 	return k.canMeasure(c)
 }
 

@@ -69,7 +69,8 @@ func phaseError(s campaign.Status) error {
 const watchEvery = time.Second
 
 func (k *campaigns) watchStatus(ctx context.Context, dir string) error {
-	first, err := campaign.Read(dir, time.Now())
+	reader := campaign.NewReader(dir)
+	first, err := reader.Read(time.Now())
 	if err != nil {
 		return refused(err)
 	}
@@ -88,7 +89,7 @@ func (k *campaigns) watchStatus(ctx context.Context, dir string) error {
 	tty := ok && !k.json() && term.IsTerminal(int(f.Fd()))
 	shown, last := "", time.Time{}
 	for {
-		s, err := campaign.Read(dir, time.Now())
+		s, err := reader.Read(time.Now())
 		if err != nil {
 			return refused(err)
 		}

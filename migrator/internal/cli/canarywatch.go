@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/publish"
 )
 
@@ -21,7 +22,7 @@ func (c *canary) before(ctx context.Context, f canaryFlags) (counts, error) {
 	if err != nil {
 		return counts{}, err
 	}
-	if err := sleep(ctx, min(f.lasting, canaryBefore)); err != nil {
+	if err := pause.For(ctx, min(f.lasting, canaryBefore)); err != nil {
 		return counts{}, err
 	}
 	last, err := c.counts(ctx)
@@ -48,7 +49,7 @@ func (c *canary) watch(ctx context.Context, f canaryFlags, next *bucketmap.Snaps
 	for last := false; !last; {
 		left := time.Until(end)
 		last = left <= pace
-		if err := sleep(ctx, min(pace, max(left, 0))); err != nil {
+		if err := pause.For(ctx, min(pace, max(left, 0))); err != nil {
 			return fmt.Errorf("it was not watched to the end: %w", err)
 		}
 		if err := c.stillRuns(ctx, next); err != nil {
@@ -97,21 +98,9 @@ func (c *canary) comesToRun(ctx context.Context, snap *bucketmap.Snapshot) bool 
 		if ack, err := c.ack(ctx); err == nil && len(publish.LateOf(snap, []bucketmap.Ack{ack})) == 0 {
 			return true
 		}
-		if sleep(ctx, canaryPollMin) != nil {
+		if pause.For(ctx, canaryPollMin) != nil {
 			return false
 		}
-	}
-}
-
-// sleep waits, or ends with the context.
-func sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

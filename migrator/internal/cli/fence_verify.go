@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
 	"drover/shardlib/fence/proof"
@@ -269,10 +270,8 @@ func upgradeFence(ctx context.Context, server *database.Server, patience time.Du
 		case !database.TimedOut(err) || !time.Now().Before(deadline):
 			return fmt.Errorf("%s: %w", server.Name(), err)
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(upgradePause):
+		if ended := pause.For(ctx, upgradePause); ended != nil {
+			return errors.Join(ended, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	report "drover/internal/parity"
 	"drover/migrator/internal/config"
 	"drover/migrator/internal/parity"
+	"drover/migrator/internal/slo"
 )
 
 // errParity says that more answers differ than may, or that nobody can tell.
@@ -43,8 +44,9 @@ func (a *app) parityReport() *cobra.Command {
 		Long: `Show how many mirrored requests had differing answers, where, and how sure that is.
 
 Proxies mirror with mirror.share in their configuration. Without --proxy the
-proxies of map.push.proxies are asked. Shares have their 95 % interval (Wilson);
-its upper end counts requests as differing whose mirrored answer did not come.
+proxies of map.push.proxies are asked, and where there are none those of
+slo.source.urls. Shares have their 95 % interval (Wilson); its upper end counts
+requests as differing whose mirrored answer did not come.
 
 The exit code is 0, and 2 when a proxy could not be asked. With --max it is 0 only
 when the upper end is at most that share, every proxy answered and mirrors, and
@@ -86,7 +88,7 @@ func (a *app) openParity(proxies []string) (*parity.Client, []string, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if a.configPath == "" && len(proxies) == 0 {
-		return nil, nil, fmt.Errorf("%w: give --proxy URL, or --config FILE with map.push.proxies", errUsage)
+		return nil, nil, fmt.Errorf("%w: give --proxy URL, or --config FILE with map.push.proxies or slo.source.urls", errUsage)
 	}
 	transport := &http.Transport{}
 	if a.configPath != "" {
@@ -94,20 +96,28 @@ func (a *app) openParity(proxies []string) (*parity.Client, []string, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", errUsage, err)
 		}
-		access := cfg.Map.Access()
-		if client.Token, err = access.Token(); err != nil {
-			return nil, nil, fmt.Errorf("%w: map.canary.%w", errUsage, err)
-		}
-		if transport.TLSClientConfig, err = access.TLS.Config(); err != nil {
-			return nil, nil, fmt.Errorf("%w: map.canary.%w", errUsage, err)
-		}
+		access, section := cfg.Map.Access(), "map.canary."
 		if len(proxies) == 0 {
 			proxies = cfg.Map.Push.Proxies
+		}
+		if source := &cfg.SLO.Source; len(proxies) == 0 && source.Kind == slo.KindProxies {
+			if proxies, err = adminsOf(source.URLs); err != nil {
+				return nil, nil, err
+			}
+			if access == (config.Access{}) {
+				access, section = config.Access{TokenFile: source.TokenFile, TLS: config.TLS{CA: source.CAFile}}, "slo.source: "
+			}
+		}
+		if client.Token, err = access.Token(); err != nil {
+			return nil, nil, fmt.Errorf("%w: %s%w", errUsage, section, err)
+		}
+		if transport.TLSClientConfig, err = access.TLS.Config(); err != nil {
+			return nil, nil, fmt.Errorf("%w: %s%w", errUsage, section, err)
 		}
 	}
 	client.HTTP.Transport = transport
 	if len(proxies) == 0 {
-		return nil, nil, fmt.Errorf("%w: the configuration has no map.push.proxies: give --proxy URL", errUsage)
+		return nil, nil, fmt.Errorf("%w: the configuration has neither map.push.proxies nor a slo.source of the kind proxies: give --proxy URL", errUsage)
 	}
 	var bases []string
 	seen := map[string]bool{} // one that is given twice would count twice
@@ -122,6 +132,19 @@ func (a *app) openParity(proxies []string) (*parity.Client, []string, error) {
 		}
 	}
 	return client, bases, nil
+}
+
+// adminsOf are the admin servers whose metrics pages these are.
+func adminsOf(pages []string) ([]string, error) {
+	admins := make([]string, len(pages))
+	for i, page := range pages {
+		base, ok := strings.CutSuffix(page, "/metrics")
+		if !ok {
+			return nil, fmt.Errorf("%w: slo.source.urls: %s is no admin server's /metrics, so that its mirror is not known: give --proxy URL", errUsage, page)
+		}
+		admins[i] = base
+	}
+	return admins, nil
 }
 
 func (r *parityResult) err() error {

@@ -120,6 +120,25 @@ func TestParityReportTakesProxiesAndTokenFromTheConfiguration(t *testing.T) {
 	tables := "shards: s.yaml\naccount: {user: drover}\ntables: [{name: steps, bucket_column: bucket}]\n"
 	push := write("push.yaml", fmt.Sprintf("map: {store: push, dir: %s, push: {proxies: [%q], token_file: %s}}\n%s", dir, asked.URL, token, tables))
 	file := write("file.yaml", fmt.Sprintf("map: {store: file, dir: %s}\n%s", dir, tables))
+	judged := func(name, more, source string) string {
+		return write(name, fmt.Sprintf("map: {store: file, dir: %s%s}\n%sslo:\n  source: {kind: proxies, %s}\n"+
+			"  objectives: [{name: availability, kind: availability, target: 0.999}]\n", dir, more, tables, source))
+	}
+	urls := fmt.Sprintf("urls: [%q]", asked.URL+"/metrics")
+	with := judged("with.yaml", "", urls+", token_file: "+token)
+	canary := judged("canary.yaml", ", canary: {token_file: "+token+"}", urls)
+	elsewhere := judged("elsewhere.yaml", "", fmt.Sprintf("urls: [%q]", asked.URL+"/pages/1"))
+	for _, path := range []string{with, canary} {
+		if code, out, errOut := runParity("--config", path); code != 0 || !strings.Contains(out, "same 5") {
+			t.Errorf("%s: got %d %s%s", path, code, out, errOut)
+		}
+	}
+	if code, out, errOut := runParity("--config", with, "--proxy", report); code != 0 || !strings.Contains(out, "same 5") {
+		t.Errorf("got %d %s%s", code, out, errOut)
+	}
+	if code, out, errOut := runParity("--config", elsewhere); code != 2 || !strings.Contains(errOut, "no admin server's /metrics") {
+		t.Errorf("got %d %s%s", code, out, errOut)
+	}
 	if code, out, errOut := runParity("--config", push); code != 0 || !strings.Contains(out, "same 5") {
 		t.Errorf("got %d %s%s", code, out, errOut)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/campaign"
 )
 
@@ -54,8 +55,8 @@ func (s *campaignSource) Watch(ctx context.Context, told func(any)) error {
 		case err != nil:
 			return err
 		}
-		if !lasts(ctx, campaignLookEvery) {
-			return ctx.Err()
+		if err := pause.For(ctx, campaignLookEvery); err != nil {
+			return err
 		}
 	}
 }
@@ -81,7 +82,8 @@ func (s *campaignSource) stamp(id string) stamp {
 
 // follow tells the status of one campaign, until the folder has another one.
 func (s *campaignSource) follow(ctx context.Context, told func(any)) error {
-	first, err := campaign.Read(s.dir, time.Now())
+	reader := campaign.NewReader(s.dir)
+	first, err := reader.Read(time.Now())
 	if err != nil {
 		return err
 	}
@@ -103,16 +105,16 @@ func (s *campaignSource) follow(ctx context.Context, told func(any)) error {
 		// Before it is read: what comes meanwhile is read again.
 		if now := s.stamp(id); now != seen || time.Since(read) >= campaignTick {
 			began := time.Now()
-			status, err := campaign.Read(s.dir, began)
+			status, err := reader.Read(began)
 			if err != nil || status.Campaign != id {
 				return err
 			}
 			s.latest.Store(&status)
 			told(shownCampaign(status))
 			seen, read = now, time.Now()
-			// A long plan takes a second to read: half of the time is others'.
-			if !lasts(ctx, read.Sub(began)) {
-				return ctx.Err()
+			// A long plan takes long to tell: half of the time is others'.
+			if err := pause.For(ctx, read.Sub(began)); err != nil {
+				return err
 			}
 		}
 		select {
@@ -126,16 +128,17 @@ func (s *campaignSource) follow(ctx context.Context, told func(any)) error {
 	}
 }
 
-// now is the status that was told last, or is read where none was told.
-func (s *campaignSource) now() *campaign.Status {
+// now is the status that was told last, or is read where none was told; the zero
+// status where there is no campaign.
+func (s *campaignSource) now() campaign.Status {
 	if status := s.latest.Load(); status != nil {
-		return status
+		return *status
 	}
 	status, err := campaign.Read(s.dir, time.Now())
 	if err != nil {
-		return nil // its own panel says why
+		return campaign.Status{} // its own panel says why
 	}
-	return &status
+	return status
 }
 
 // consoleCampaign is a status with what is long cut: a plan may have 50,000
@@ -206,16 +209,4 @@ func shownSteps(steps []campaign.StepNow, most int) []campaign.StepNow {
 		}
 	}
 	return shown
-}
-
-// lasts says whether the time passed before ctx ended.
-func lasts(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

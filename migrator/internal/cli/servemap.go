@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"drover/bucketmap"
+	"drover/migrator/internal/console"
 )
 
 // sharedMap is the map as all parts of the console see it. They look at it many
@@ -28,10 +26,6 @@ type sharedMap struct {
 	}
 }
 
-// sharedMapAgain bounds the wait before a store whose watch has failed is watched
-// again.
-const sharedMapAgain = 10 * time.Second
-
 func newSharedMap(s store) *sharedMap {
 	m := &sharedMap{store: s}
 	m.mu.next = make(chan struct{})
@@ -40,18 +34,9 @@ func newSharedMap(s store) *sharedMap {
 
 // run follows the map until ctx ends, which is no error.
 func (m *sharedMap) run(ctx context.Context) error {
-	wait := backoff.NewExponentialBackOff()
-	wait.MaxInterval = sharedMapAgain
-	for ctx.Err() == nil {
-		began := time.Now()
-		if err := m.store.Watch(ctx, m.told); ctx.Err() == nil {
-			m.told(nil, cmp.Or(err, errors.New("the watch of the map ended by itself, and begins again")))
-		}
-		if time.Since(began) > sharedMapAgain {
-			wait.Reset()
-		}
-		lasts(ctx, wait.NextBackOff())
-	}
+	console.WatchAgain(ctx, func() error {
+		return cmp.Or(m.store.Watch(ctx, m.told), errors.New("the watch of the map ended by itself, and begins again"))
+	}, func(err error) { m.told(nil, err) })
 	return nil
 }
 

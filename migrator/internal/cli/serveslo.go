@@ -78,30 +78,6 @@ func (s *sloSource) Watch(ctx context.Context, told func(any)) error {
 	}
 }
 
-// sees makes a judge of the console know the campaign as it is now; nil is none.
-// One that runs a campaign hears of its lines instead.
-func (j *campaignJudge) sees(status *campaign.Status) {
-	to, moved, baking := "", map[campaign.StepID]time.Time{}, map[campaign.StepID]bool{}
-	if status != nil {
-		to = string(status.To)
-		for _, w := range status.Waves {
-			for _, s := range w.Steps {
-				switch s.State {
-				case campaign.Baking, campaign.Passed, campaign.Returning:
-					moved[s.Step] = s.Moved
-				default:
-				}
-				if s.State == campaign.Baking {
-					baking[s.Step] = true
-				}
-			}
-		}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.to, j.moved, j.baking = to, moved, baking
-}
-
 // sloValue is what the topic slo carries.
 type sloValue struct {
 	Verdict    slo.Verdict    `json:"verdict"`

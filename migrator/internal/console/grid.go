@@ -146,7 +146,7 @@ func (f *feed) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		var last told
-		watch(ctx, func() error {
+		WatchAgain(ctx, func() error {
 			return f.maps.Watch(ctx, func(snap *bucketmap.Snapshot, err error) {
 				if last.err = err; err == nil {
 					last = told{value: snap, has: true}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 // Source is one thing that the page shows.
@@ -47,8 +48,8 @@ const (
 	// topicGap is between two events of one topic: 10 a second are more than
 	// anybody reads, and a map may have more versions than that.
 	topicGap = 100 * time.Millisecond
-	// watchAgain bounds the wait before a source that failed is asked again.
-	watchAgain = 10 * time.Second
+	// watchAgainMax bounds the wait before what failed is watched again.
+	watchAgainMax = 10 * time.Second
 )
 
 // report is what one event of a topic carries.
@@ -89,7 +90,7 @@ func (h *hub) follow(ctx context.Context, s Source) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		var last told
-		watch(ctx, func() error {
+		WatchAgain(ctx, func() error {
 			return s.Watch(ctx, func(v any) {
 				last = told{value: v, has: true}
 				said.put(last)
@@ -168,11 +169,11 @@ func bounded(value any) ([]byte, error) {
 	return text, err
 }
 
-// watch calls do again whenever it ends, with longer and longer waits when it
-// fails at once, until ctx ends.
-func watch(ctx context.Context, do func() error, failed func(error)) {
+// WatchAgain calls do again whenever it ends, with longer and longer waits when
+// it fails at once, until ctx ends. Why it ended is told to failed before.
+func WatchAgain(ctx context.Context, do func() error, failed func(error)) {
 	wait := backoff.NewExponentialBackOff()
-	wait.MaxInterval = watchAgain
+	wait.MaxInterval = watchAgainMax
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := cmp.Or(do(), errEnded)
@@ -180,36 +181,22 @@ func watch(ctx context.Context, do func() error, failed func(error)) {
 			break
 		}
 		failed(err)
-		if time.Since(began) > watchAgain {
+		if time.Since(began) > watchAgainMax {
 			wait.Reset()
 		}
-		pause(ctx, wait.NextBackOff())
+		_ = pause.For(ctx, wait.NextBackOff()) // the loop sees the end
 	}
 }
 
 // paced calls do with the newest value, once in topicGap, until ctx ends.
 func paced[T any](ctx context.Context, from newest[T], do func(T)) error {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case v := <-from:
 			do(v)
 		case <-ctx.Done():
-			return nil
 		}
-		if !pause(ctx, topicGap) {
-			return nil
-		}
+		_ = pause.For(ctx, topicGap) // the loop sees the end
 	}
-}
-
-// pause says whether the time passed before ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 const (
@@ -163,7 +164,7 @@ func (f *feed) curveOf(points []point) curve {
 
 // recall reads the history, once, from the newest version back.
 func (f *feed) recall(ctx context.Context) {
-	watch(ctx, func() error {
+	WatchAgain(ctx, func() error {
 		err := f.readHistory(ctx)
 		f.mu.Lock()
 		f.mu.users.failed = err
@@ -196,8 +197,8 @@ func (f *feed) readHistory(ctx context.Context) error {
 		}
 		// The past can wait: what is live has half of the time. A map of a million
 		// buckets in no order takes a second to read.
-		if !pause(ctx, time.Since(began)) {
-			return ctx.Err()
+		if err := pause.For(ctx, time.Since(began)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package database
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,8 +11,8 @@ import (
 // read, replicas are steered and servers are made read-only.
 //
 // The programs run on MariaDB. What is said of MySQL is from its manual, 8.0 and
-// 8.4: no statement of it is executed in this repository's tests, and the
-// programs refuse such servers unless they are told otherwise.
+// 8.4: only tests that are built with the tag mysql execute it, on a newer server,
+// and the programs refuse such servers unless they are told otherwise.
 //
 // The zero value does what MariaDB does, and has no statements.
 type Dialect struct {
@@ -91,9 +90,6 @@ func MariaDB() Dialect {
 	}
 }
 
-// MySQL is that of MySQL 8.4. It is not tested here.
-func MySQL() Dialect { return mysqlOf(Release{8, 4, 0}) }
-
 func mysqlOf(v Release) Dialect {
 	d := Dialect{
 		Flavor: flavorMySQL, Version: v, Position: "gtid_executed", Applied: "gtid_executed", Replicated: "gtid_executed",
@@ -109,7 +105,7 @@ func mysqlOf(v Release) Dialect {
 }
 
 // DialectOf chooses the dialect by a server's @@version. tested is false for
-// the one that is not tested here.
+// the one that is not tested continuously.
 func DialectOf(version string) (d Dialect, tested bool) {
 	var v Release
 	_, _ = fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]) // what is not there stays 0
@@ -163,7 +159,7 @@ func (d Dialect) SessionBounds(lockSeconds int, statementSeconds float64) string
 // for an account of caching_sha2_password sends its password no other way.
 func (d Dialect) FollowStatement(link Link, account Account) (statement string, args []any) {
 	yes := map[bool]string{true: "1", false: "0"}
-	args = []any{link.Host, int(link.Port), account.User, account.Password, cmp.Or(max(0, link.RetrySeconds), 1)}
+	args = []any{link.Host, int(link.Port), account.User, account.Password, max(1, link.RetrySeconds)}
 	if d.MySQL() {
 		return "CHANGE REPLICATION SOURCE TO SOURCE_HOST=?, SOURCE_PORT=?, SOURCE_USER=?, SOURCE_PASSWORD=?, SOURCE_CONNECT_RETRY=?, " +
 			"SOURCE_SSL=" + yes[link.TLS] + ", SOURCE_SSL_VERIFY_SERVER_CERT=" + yes[link.TLSVerify] +

@@ -2,7 +2,6 @@ package database
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -41,32 +40,19 @@ func (s *Server) MakeReadOnly(ctx context.Context, tag string, bound time.Durati
 	if err != nil {
 		return wrap(err)
 	}
-	defer func() {
-		// The bounds must not stay in a session of the pool.
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-		_ = conn.Close()
-	}()
+	defer Drop(conn)
 	d, err := s.Dialect(ctx)
 	if err != nil {
-		return wrap(err)
-	}
-	var id int64
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 		return wrap(err)
 	}
 	bound = max(bound, time.Millisecond)
 	if _, err := conn.ExecContext(ctx, d.SessionBounds(1, bound.Seconds())); err != nil { // the least; whole seconds
 		return wrap(err)
 	}
-	set := func() error {
+	err = s.EndAfter(ctx, conn, bound, func() error {
 		_, err := conn.ExecContext(ctx, setReadOnly+" /* "+tag+" */")
 		return err
-	}
-	if d.MySQL() {
-		err = s.EndAfter(ctx, id, bound, set)
-	} else {
-		err = set()
-	}
+	})
 	if err == nil {
 		return nil
 	}

@@ -4,9 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
-
 	"strings"
+	"time"
 
 	gtid "github.com/go-mysql-org/go-mysql/mysql"
 )

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
-	"drover/migrator/internal/machine"
 	"drover/shardlib"
 	"drover/shardlib/fence"
 )
@@ -110,7 +110,7 @@ func (d *Doctor) Examine(ctx context.Context) (*Report, error) {
 			return report, nil
 		}
 		before, found = now, notes
-		if err := machine.Pause(ctx, orDefault(d.Again, DefaultAgain)); err != nil {
+		if err := pause.For(ctx, orDefault(d.Again, DefaultAgain)); err != nil {
 			return nil, err
 		}
 	}

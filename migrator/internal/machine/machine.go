@@ -88,18 +88,6 @@ func Backoff(try int, first, most time.Duration) time.Duration {
 	return min(most, first<<min(max(try-1, 0), doublings))
 }
 
-// Pause waits, or returns ctx's error.
-func Pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 // patienceMax bounds how long a change that harms nobody waits for its moment.
 const patienceMax = 10 * time.Minute
 

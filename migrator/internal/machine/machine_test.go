@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -26,14 +25,6 @@ func TestPausesDoubleUpToTheMost(t *testing.T) {
 		if got := Backoff(try, 20, 2000); got != want {
 			t.Errorf("try %d: %d, want %d", try, got, want)
 		}
-	}
-}
-
-func TestAPauseEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := Pause(ctx, time.Hour); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
 	}
 }
 

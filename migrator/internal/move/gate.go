@@ -8,8 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 	"drover/shardlib/fence"
 )
@@ -119,7 +119,7 @@ func (r *run) blocked(ctx context.Context) (why string, err error) {
 				return "", nil // only short ones: the freeze may wait for them
 			}
 		}
-		if err := machine.Pause(ctx, rand.N(2*probePause)); err != nil {
+		if err := pause.For(ctx, rand.N(2*probePause)); err != nil {
 			return "", err
 		}
 	}

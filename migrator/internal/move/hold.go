@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 )
@@ -69,10 +70,10 @@ func (r *run) pause(ctx context.Context, try int, note string) (State, error) {
 		return "", err
 	}
 	r.report(Event{Move: r.move.Record.Move, State: r.move.State(), Note: note})
-	pause := machine.Backoff(try, r.Limits.Backoff, r.Limits.BackoffMax)
+	longest := machine.Backoff(try, r.Limits.Backoff, r.Limits.BackoffMax)
 	// Half of it is chance, so that two moves that were in one another's way are
 	// not again.
-	if err := machine.Pause(ctx, pause/2+rand.N(pause/2+1)); err != nil {
+	if err := pause.For(ctx, longest/2+rand.N(longest/2+1)); err != nil {
 		return "", err
 	}
 	return Tailing, nil

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 	"drover/migrator/internal/throttle"
 	"drover/shardlib/fence"
 )
@@ -164,7 +164,7 @@ func (d *removal) chunk(ctx context.Context, t *database.Table, keys []binlog.Ro
 		d.size = size
 	}
 	d.report(Event{Move: d.move.Record.Move, State: d.during, Rows: d.rows})
-	return machine.Pause(ctx, min(took, removeRest))
+	return pause.For(ctx, min(took, removeRest))
 }
 
 // deleteKeys deletes the rows with these keys, if they are in one of the

@@ -11,8 +11,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 )
 
 // ErrReaders says that something may still read the buckets from their old home.
@@ -185,7 +185,7 @@ func (r *run) transactions(ctx context.Context) ([]transaction, error) {
 		case err != nil:
 			return nil, err
 		}
-		if err := machine.Pause(ctx, pauses.NextBackOff()); err != nil {
+		if err := pause.For(ctx, pauses.NextBackOff()); err != nil {
 			return nil, err
 		}
 	}

@@ -135,11 +135,11 @@ func (r *run) afterFailure(ctx context.Context, err error) error {
 			return nil // the commit point was passed after all
 		}
 		if ctx.Err() == nil && database.ConnectionLost(err) {
-			next, err := r.stepBack(ctx, err.Error())
-			if err != nil {
-				return r.failed(err, "")
+			next, backErr := r.stepBack(ctx, err.Error())
+			if backErr == nil {
+				return r.enter(ctx, next, "")
 			}
-			return r.enter(ctx, next, "")
+			err = backErr // that was the last try, perhaps
 		}
 	}
 	if ctx.Err() != nil || !abortable(r.move.State()) || r.move.State() == Aborting ||

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
 	"drover/shardlib/fence"
+	"drover/tools/testservers"
 )
 
 // waitEvent waits until the engine reports what f looks for.
@@ -109,6 +111,36 @@ func TestATransactionOpenAtTheFreezeMakesTheMoveStepBack(t *testing.T) {
 	must(t, <-ended)
 	l.check()
 	w.agree()
+}
+
+func TestAConnectionThatIsLostInTheFreezeIsAStepBackAndPastTheTriesAnAbort(t *testing.T) {
+	for name, tries := range map[string]int{"step back": 2, "abort": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			l := w.newLedger(userIn(7, 1))
+			must(t, l.write(t.Context(), userIn(7, 1), 1, 0))
+			var points crash.Points
+			e := w.engine(&points)
+			e.Report = func(Event) {}
+			e.Limits.FreezeTries = tries
+			m, err := e.Start(t.Context(), Plan{Buckets: Buckets{7}, Target: "gamma", Who: "test"})
+			must(t, err)
+			var once sync.Once
+			must(t, points.ArmFunc("freezing.before_freeze", func() {
+				once.Do(func() { // all but the one with the move's lock
+					w.exec(w.alpha, fmt.Sprintf("BEGIN NOT ATOMIC FOR c IN (SELECT id FROM information_schema.processlist WHERE db = DATABASE()"+
+						" AND id <> CONNECTION_ID() AND id <> IS_USED_LOCK('drover.%s') AND user = '%s' AND command = 'Sleep') DO KILL c.id; END FOR; END",
+						m.Record.Move, testservers.AccountDrover))
+				})
+			}))
+			err = e.Run(t.Context(), m)
+			if tries == 1 && (!errors.Is(err, ErrSteppedBack) || m.State() != Aborted) || tries != 1 && (err != nil || m.State() != Soaking) {
+				t.Fatalf("%v; it is %s", err, m.State())
+			}
+			l.check()
+			w.agree()
+		})
+	}
 }
 
 func TestRowsThatDifferAbortTheMove(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/binlog"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/machine"
@@ -203,7 +204,7 @@ func (c *comparer) settleKeys(ctx context.Context, t *database.Table, keys []bin
 	var v verdict
 	for round := range verifyRounds {
 		if round != 0 {
-			if err := machine.Pause(ctx, machine.Backoff(round, verifyPause, verifyTime)); err != nil {
+			if err := pause.For(ctx, machine.Backoff(round, verifyPause, verifyTime)); err != nil {
 				return v, err
 			}
 		}

@@ -35,7 +35,7 @@ func privilegedByRoleMySQL(ctx context.Context, server *database.Server) ([]priv
 		return nil, err
 	}
 	if mandatory != "" {
-		return nil, fmt.Errorf("mandatory_roles is %s, which is not followed here", mandatory)
+		return nil, fmt.Errorf("mandatory_roles is %s, which is not followed here: see that none of them has CONNECTION_ADMIN or SUPER", mandatory)
 	}
 	rows, err := server.DB.QueryContext(ctx, "SELECT FROM_USER, FROM_HOST, TO_USER, TO_HOST FROM mysql.role_edges ORDER BY TO_USER, TO_HOST, FROM_USER")
 	if err != nil {

@@ -3,13 +3,12 @@ package promote
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 )
 
 // Nothing may land late: a statement that was given up, and is executed after
@@ -42,18 +41,18 @@ func commandBounds(d database.Dialect, statement time.Duration) command {
 // onBounded calls f with a connection of its own, and kills that if f fails
 // without the server's word: then nothing that was sent on it can be executed
 // any more.
-func (r *run) onBounded(ctx context.Context, server *database.Server, statement time.Duration, f func(conn *sql.Conn, id int64) error) error {
+func (r *run) onBounded(ctx context.Context, server *database.Server, statement time.Duration, f func(*sql.Conn) error) error {
 	conn, err := server.DB.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer dropConn(conn)
+	defer database.Drop(conn)
 	var id int64
 	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 		return err
 	}
 	if err = r.doOn(ctx, server, conn, commandBounds(r.dialect, statement)); err == nil {
-		err = f(conn, id)
+		err = f(conn)
 	}
 	if err == nil {
 		return nil
@@ -64,12 +63,6 @@ func (r *run) onBounded(ctx context.Context, server *database.Server, statement 
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	return errors.Join(err, endConnection(killing, server, id))
-}
-
-// dropConn ends a connection whose bounds must not stay in a session of the pool.
-func dropConn(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-	_ = conn.Close()
 }
 
 // endConnection kills a connection and waits until it is gone.
@@ -85,19 +78,22 @@ func endConnection(ctx context.Context, server *database.Server, id int64) error
 		if left == 0 {
 			return nil
 		}
-		if err := machine.Pause(ctx, gonePoll); err != nil {
+		if err := pause.For(ctx, gonePoll); err != nil {
 			return fmt.Errorf("%s: connection %d was killed and is still there: %w", server.Name(), id, err)
 		}
 	}
 }
 
-// decide runs a transaction of which nothing lands late.
+// decide runs a transaction of which nothing lands late, and says who was in its
+// way.
 func (r *run) decide(ctx context.Context, server *database.Server, f func(tx *sql.Tx) error) error {
-	err := r.onBounded(ctx, server, 0, func(conn *sql.Conn, _ int64) error { return database.InTx(ctx, conn, f) })
-	if database.TimedOut(err) {
-		return r.explained(ctx, server, err)
-	}
-	return err
+	return r.explained(ctx, server, r.tryDecide(ctx, server, f))
+}
+
+// tryDecide is decide for who will try again at once: to find out who is in the
+// way takes longer.
+func (r *run) tryDecide(ctx context.Context, server *database.Server, f func(tx *sql.Tx) error) error {
+	return r.onBounded(ctx, server, 0, func(conn *sql.Conn) error { return database.InTx(ctx, conn, f) })
 }
 
 // makeReadOnly makes a server read-only, or returns database.ErrBusy. The
@@ -131,7 +127,7 @@ func (r *run) setReadOnly(ctx context.Context, server *database.Server, on bool)
 	if err := endReadOnly(ctx, server); err != nil {
 		return err
 	}
-	return r.onBounded(ctx, server, r.Limits.ReadOnly, func(conn *sql.Conn, id int64) error {
+	return r.onBounded(ctx, server, r.Limits.ReadOnly, func(conn *sql.Conn) error {
 		var got sql.NullInt64
 		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", readOnlyLock).Scan(&got); err != nil {
 			return err
@@ -139,11 +135,9 @@ func (r *run) setReadOnly(ctx context.Context, server *database.Server, on bool)
 		if got.Int64 != 1 {
 			return fmt.Errorf("%s: another migrator changes read_only: %w", server.Name(), ErrBusy)
 		}
-		set := func() error { return r.doOn(ctx, server, conn, commandReadOnly(on)) }
-		if r.dialect.MySQL() {
-			return server.EndAfter(ctx, id, max(r.Limits.ReadOnly, time.Millisecond), set)
-		}
-		return set()
+		return server.EndAfter(ctx, conn, max(r.Limits.ReadOnly, time.Millisecond), func() error {
+			return r.doOn(ctx, server, conn, commandReadOnly(on))
+		})
 	})
 }
 

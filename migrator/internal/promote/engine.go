@@ -72,8 +72,8 @@ type Engine struct {
 	// Replication is the account by which the old primary will follow the new
 	// one.
 	Replication database.Account
-	// AllowMySQL allows servers of MySQL, on which this repository's own tests do
-	// not run. Without it they are refused.
+	// AllowMySQL allows servers of MySQL, on which only tests that are built with
+	// the tag mysql run. Without it they are refused.
 	AllowMySQL bool
 	// Hooks are the operator's programs.
 	Hooks []Hook

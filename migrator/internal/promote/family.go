@@ -109,8 +109,8 @@ var (
 	semiSyncReplica = []string{"rpl_semi_sync_slave_enabled", "rpl_semi_sync_replica_enabled"}
 )
 
-// firstVariable returns the first of these variables that the server has, ON
-// rather than OFF; no name when it has none.
+// firstVariable returns the first of these variables that the server has, with
+// its value as SHOW writes it, ON and not 1; no name when it has none.
 func firstVariable(ctx context.Context, server *database.Server, names ...string) (name, value string, err error) {
 	err = server.DB.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('"+strings.Join(names, "','")+"')").Scan(&name, &value)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
-	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -32,11 +32,7 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	defer cancel()
 	if err := r.freeze(budget); err != nil {
 		if database.TimedOut(err) {
-			why := "an open transaction writes on the shard"
-			if errors.Is(err, ErrServerLocked) {
-				why = err.Error()
-			}
-			return r.stepBack(ctx, setback{SetbackTransaction, why})
+			return r.stepBack(ctx, setback{SetbackTransaction, inTheWay(err)})
 		}
 		return "", err // whether it is frozen, its row says: see settle
 	}
@@ -58,10 +54,16 @@ func (r *run) freezing(ctx context.Context) (State, error) {
 	// Not by the context of the run, which may end now: nobody can write.
 	thawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	if err := r.thaw(thawing); err != nil {
-		return "", err // settle tries again
+	for {
+		err := r.thaw(thawing)
+		if err == nil {
+			return r.stepBack(ctx, back)
+		}
+		// One statement that a busy server was too slow for is no other failure.
+		if !database.TimedOut(err) || pause.For(thawing, settlePause) != nil {
+			return "", err // settle tries again
+		}
 	}
-	return r.stepBack(ctx, back)
 }
 
 // freezeKnocks is how often the freeze queues for the shard's row before the
@@ -80,15 +82,15 @@ func (r *run) freeze(ctx context.Context) (err error) {
 	queue := r.Limits.FreezeLock * time.Duration(min(queueMax, 1+r.tries))
 	for knock := 1; ; knock++ {
 		r.promotion.FrozenAt = time.Now().UTC() // from here on writers may queue
-		err = r.decide(ctx, r.from, func(tx *sql.Tx) error {
+		err = r.tryDecide(ctx, r.from, func(tx *sql.Tx) error {
 			return r.change(ctx, r.from, tx, queue, changeFreeze(r.token))
 		})
 		if knock == freezeKnocks || !database.TimedOut(err) || errors.Is(err, database.ErrOutcomeUnknown) ||
-			machine.Pause(ctx, r.Limits.FreezeLock) != nil {
+			pause.For(ctx, r.Limits.FreezeLock) != nil {
 			break
 		}
 	}
-	if err != nil {
+	if err = r.explained(ctx, r.from, err); err != nil {
 		return fmt.Errorf("freeze on %s: %w", r.from.Name(), err)
 	}
 	r.crash("after_freeze", Freezing)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/machine"
 	"drover/migrator/internal/publish"
 )
@@ -44,7 +45,7 @@ func (r *run) stepBack(ctx context.Context, back setback) (State, error) {
 	if r.tries >= r.Limits.FreezeTries {
 		return "", fmt.Errorf("%w: %d tries, the last: %s", ErrSteppedBack, r.tries, back.why)
 	}
-	if err := machine.Pause(ctx, machine.Backoff(r.tries, r.Limits.Backoff, r.Limits.BackoffMax)); err != nil {
+	if err := pause.For(ctx, machine.Backoff(r.tries, r.Limits.Backoff, r.Limits.BackoffMax)); err != nil {
 		return "", err
 	}
 	return CatchingUp, nil

@@ -17,8 +17,8 @@ import (
 	"drover/internal/testrun"
 	"drover/migrator/internal/crash"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/database/mysqltest"
 	"drover/tools/testservers"
+	"drover/tools/testservers/mysqltest"
 )
 
 // mysqlPair is two servers that are used by one test after another.
@@ -38,7 +38,7 @@ func (p mysqlPair) world(t *testing.T) *world {
 	w.filled()
 	server, err := database.Open(alpha, cloud, p.b.Addr, "", database.Account{User: testservers.AccountDrover, Password: testservers.Password})
 	must(t, err)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	host, port, err := w.server(legacy).HostPort()
 	must(t, err)
 	must(t, server.Follow(t.Context(), database.Link{Host: host, Port: port}, database.Account{User: testservers.AccountReplica, Password: testservers.Password}))
@@ -157,6 +157,7 @@ func mysqlDryRun(t *testing.T, p mysqlPair) {
 		}
 		rows, err := s.Root.Query("SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log WHERE user_host LIKE '%drover%' AND command_type IN ('Query', 'Execute') ORDER BY event_time, thread_id")
 		must(t, err)
+		defer rows.Close() // of two servers
 		for rows.Next() {
 			var text string
 			must(t, rows.Scan(&text))

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
-	"drover/migrator/internal/machine"
 	"drover/migrator/internal/preflight"
 	"drover/shardlib/fence"
 )
@@ -278,7 +278,7 @@ func (i *inspection) copy(ctx context.Context) error {
 		if got == want || tries == copyTries {
 			break
 		}
-		if err := machine.Pause(ctx, copyPause); err != nil {
+		if err := pause.For(ctx, copyPause); err != nil {
 			return err
 		}
 	}

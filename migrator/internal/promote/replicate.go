@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -73,7 +73,7 @@ func (r *run) replicates(ctx context.Context) error {
 		if !upstream.Applies || time.Since(began) > r.Limits.Switch {
 			return fmt.Errorf("%w: %s: %s", ErrReplica, r.to.Name(), failure)
 		}
-		if err := machine.Pause(ctx, reversePoll); err != nil {
+		if err := pause.For(ctx, reversePoll); err != nil {
 			return err
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
 	"drover/migrator/internal/journal"
-	"drover/migrator/internal/machine"
 	"drover/shardlib/fence"
 )
 
@@ -182,22 +182,14 @@ func (r *run) takeRow(ctx context.Context, server *database.Server) error {
 		if err != nil {
 			return err
 		}
-		defer dropConn(conn)
-		take := func() error {
+		defer database.Drop(conn)
+		if _, err := conn.ExecContext(ctx, r.dialect.SessionBounds(lockWaitSeconds, queue.Seconds())); err != nil {
+			return err
+		}
+		return server.EndAfter(ctx, conn, queue, func() error {
 			_, err := fence.TakeOver(ctx, conn, nil, r.token)
 			return err
-		}
-		if !r.dialect.MySQL() {
-			if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION max_statement_time = %.3f", queue.Seconds())); err != nil {
-				return err
-			}
-			return take()
-		}
-		var id int64
-		if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
-			return err
-		}
-		return server.EndAfter(ctx, id, queue, take)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("on %s: %w", server.Name(), err)
@@ -222,7 +214,7 @@ func (r *run) settle(ctx context.Context) error {
 		if err == nil || !lost && !database.TimedOut(err) {
 			return err
 		}
-		if machine.Pause(ctx, settlePause) != nil {
+		if pause.For(ctx, settlePause) != nil {
 			return err
 		}
 	}

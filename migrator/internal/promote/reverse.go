@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 )
 
 // reversing makes the old primary a replica of the new one. While the old
@@ -179,7 +179,7 @@ func (r *run) awaitReversed(ctx context.Context, connection string) error {
 			r.report(Event{Move: r.promotion.Record.Move, State: Reversing, Behind: have.Lag(end)})
 			continue
 		}
-		if err := machine.Pause(ctx, reversePoll); err != nil {
+		if err := pause.For(ctx, reversePoll); err != nil {
 			return r.reverseEnded(ctx, err, failure)
 		}
 	}

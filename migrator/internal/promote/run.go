@@ -187,22 +187,27 @@ func (r *run) afterFailure(ctx context.Context, failure error) (State, error) {
 		if err == nil {
 			return Switching, nil // the commit point was passed after all
 		}
-		if ctx.Err() == nil && r.promotion.State() == CatchingUp && database.ConnectionLost(failure) && !errors.Is(failure, ErrHook) {
-			return r.stepBack(ctx, setback{SetbackConnection, failure.Error()})
+		if r.promotion.State() != CatchingUp {
+			return "", err // it may be frozen still: what is aborting is not thawed
 		}
-		if r.promotion.State() != CatchingUp { // there the place is said below, after an abort perhaps
-			failure = err
+		if ctx.Err() == nil && database.ConnectionLost(failure) && !errors.Is(failure, ErrHook) {
+			next, err := r.stepBack(ctx, setback{SetbackConnection, failure.Error()})
+			if err == nil {
+				return next, nil
+			}
+			failure = err // that was the last try
 		}
 	}
 	if ctx.Err() != nil || !abortable(r.promotion.State()) || r.promotion.State() == Aborting ||
 		!errors.Is(failure, ErrSteppedBack) && !errors.Is(failure, ErrBusy) && !errors.Is(failure, ErrHook) {
 		return "", r.failed(failure, "")
 	}
+	// What cannot be aborted is not said to be: ErrSteppedBack means an end.
 	if err := r.enter(ctx, Aborting, failure.Error()); err != nil {
-		return "", errors.Join(failure, err)
+		return "", r.failed(fmt.Errorf("it is to be aborted: %s: %w", failure.Error(), err), "")
 	}
 	if _, err := r.aborting(ctx); err != nil {
-		return "", r.failed(errors.Join(failure, err), "")
+		return "", r.failed(fmt.Errorf("it is being aborted: %s: %w", failure.Error(), err), "")
 	}
 	return "", r.failed(failure, "nothing has changed for the users")
 }
@@ -282,12 +287,14 @@ func (r *run) crash(what string, s State) { r.Crash.At(crash.Point(string(s) + "
 // Limits.FreezeLock at first. Where transactions always last longer than that it
 // would never have the row, so it becomes longer with the tries.
 func (r *run) patiently(ctx context.Context, f func(queue time.Duration) error) error {
-	tries := 0
+	tries, last := 0, error(nil)
 	return machine.Patiently(ctx, r.Limits.Backoff, r.Limits.BackoffMax, database.TimedOut, func(try int) {
 		tries = try
-		r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(),
-			Note: fmt.Sprintf("waiting, try %d: an open transaction has the shard's row", try)})
-	}, func() error { return f(r.Limits.FreezeLock * time.Duration(min(queueMax, 1+tries/queueStep))) })
+		r.report(Event{Move: r.promotion.Record.Move, State: r.promotion.State(), Note: fmt.Sprintf("waiting, try %d: %s", try, inTheWay(last))})
+	}, func() error {
+		last = f(r.Limits.FreezeLock * time.Duration(min(queueMax, 1+tries/queueStep)))
+		return last
+	})
 }
 
 // A queue for the shard's row is Limits.FreezeLock longer after every queueStep

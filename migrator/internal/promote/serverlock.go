@@ -42,8 +42,12 @@ func (h holder) String() string {
 }
 
 // explained says who is in the way of a statement that waited for a lock in vain,
-// where it was no row lock. What err says still holds.
+// where it was no row lock. What err says still holds; other errors are returned
+// as they are.
 func (r *run) explained(ctx context.Context, server *database.Server, err error) error {
+	if !database.TimedOut(err) {
+		return err
+	}
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainMax)
 	defer cancel()
 	if locked, failure := serverLocked(asking, server, r.dialect); failure != nil || !locked {
@@ -73,36 +77,36 @@ func serverLocked(ctx context.Context, server *database.Server, d database.Diale
 	if err != nil {
 		return false, err
 	}
-	defer dropConn(conn)
-	var id int64
-	if err := conn.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
-		return false, err
-	}
+	defer database.Drop(conn)
 	if _, err := conn.ExecContext(ctx, d.SessionBounds(lockWaitSeconds, probeBound.Seconds())); err != nil {
 		return false, err
 	}
-	try := func() error {
-		tx, err := conn.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "DELETE FROM "+fence.Table+" WHERE bucket = ?", fence.ShardRow-1)
-		return errors.Join(err, tx.Rollback())
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
 	}
-	if d.MySQL() {
-		err = server.EndAfter(ctx, id, probeBound, try)
-	} else {
-		err = try()
-	}
+	defer func() { _ = tx.Rollback() }() // it has changed nothing
+	err = server.EndAfter(ctx, tx, probeBound, func() error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM "+fence.Table+" WHERE bucket = ?", fence.ShardRow-1)
+		return err
+	})
 	if database.TimedOut(err) {
 		return true, nil
 	}
 	return false, err
 }
 
-// probeBound is longer than a statement takes that nothing is in the way of, and
-// short beside Limits.Freeze.
-const probeBound = 50 * time.Millisecond
+// probeBound is longer than a statement takes that nothing is in the way of, on a
+// machine that is slow, too, and short beside explainMax.
+const probeBound = 200 * time.Millisecond
+
+// inTheWay says in words why a lock was waited for in vain.
+func inTheWay(err error) string {
+	if errors.Is(err, ErrServerLocked) {
+		return err.Error()
+	}
+	return "an open transaction writes on the shard"
+}
 
 // serverLockHolders asks who has the lock: the server's list of locks where it
 // keeps one, else its process list, for those who can have taken it.

@@ -78,20 +78,18 @@ func commandReadOnly(on bool) command {
 
 // commandsLenient are what lets the migrator write on a server that stays
 // read-only for others: a replica may have been read-only for it, too.
-func commandsLenient(d database.Dialect) []command {
-	if d.Lenient == "" {
-		return nil
-	}
-	return []command{{text: d.Lenient}}
-}
+func commandsLenient(d database.Dialect) []command { return unlessNone(command{text: d.Lenient}) }
 
 // commandsStrict are what makes a replica read-only for the migrator, too. It
 // implies read_only, and "SET GLOBAL read_only = 0" takes back both.
-func commandsStrict(d database.Dialect) []command {
-	if d.Strict == "" {
+func commandsStrict(d database.Dialect) []command { return unlessNone(command{text: d.Strict}) }
+
+// unlessNone is none for a statement that the dialect does not have.
+func unlessNone(o command) []command {
+	if o.text == "" {
 		return nil
 	}
-	return []command{{text: d.Strict}}
+	return []command{o}
 }
 
 func commandStop(d database.Dialect, connection string) command {
@@ -108,10 +106,7 @@ func commandForget(d database.Dialect, connection string) command {
 
 // commandsPosition are none where a server asks its next primary by what it has.
 func commandsPosition(d database.Dialect, p database.Position) []command {
-	if d.SetReplicated == "" {
-		return nil
-	}
-	return []command{{text: d.SetReplicated, args: []any{p.String()}, show: []any{wordPosition}}}
+	return unlessNone(command{text: d.SetReplicated, args: []any{p.String()}, show: []any{wordPosition}})
 }
 
 func commandFollow(d database.Dialect, link database.Link, account database.Account) command {
@@ -209,17 +204,9 @@ func (r *run) doAll(ctx context.Context, server *database.Server, commands []com
 // the row's lock for queue, 0 for as long as the session waits; new writers
 // queue behind it.
 func (r *run) change(ctx context.Context, server *database.Server, tx *sql.Tx, queue time.Duration, c fence.Change) error {
-	change := func() error {
+	return server.EndAfter(ctx, tx, queue, func() error {
 		return fence.TransitionWithin(ctx, recorder{tx, func(text string) { r.tell(server.Name(), text) }}, lockBound(r.dialect, queue), c)
-	}
-	if !r.dialect.MySQL() || queue == 0 {
-		return change()
-	}
-	var id int64
-	if err := tx.QueryRowContext(ctx, "SELECT CONNECTION_ID()").Scan(&id); err != nil {
-		return err
-	}
-	return server.EndAfter(ctx, id, queue, change)
+	})
 }
 
 // textHold, textHome and textJournal are what is shown of changes that are no

@@ -154,6 +154,78 @@ func TestAReplicaThatStopsInTheFreezeMakesItStepBack(t *testing.T) {
 	ws.check(legacy)
 }
 
+// A slow machine may have no time left when the freeze begins.
+func TestAFreezeThatHasNoTimeIsAStepBackAndPastItsTriesAnAbort(t *testing.T) {
+	w := newWorld(t)
+	w.limits.Freeze, w.limits.FreezeTries = time.Nanosecond, 2
+	p, err := w.promote(cloud)
+	if !errors.Is(err, ErrSteppedBack) || p.State() != Aborted {
+		t.Fatalf("%v; it is %s", err, p.State())
+	}
+	w.writable(legacy)
+	w.settled(legacy, 1)
+}
+
+func TestAnAbortThatCannotBeJournaledIsNotSaidToBeOne(t *testing.T) {
+	w := newWorld(t)
+	w.limits.Freeze, w.limits.FreezeTries = time.Nanosecond, 1
+	db := w.server(legacy).DB
+	must(t, w.points.ArmFunc("aborting.before_journal", func() { w.exec(db, "RENAME TABLE drover_journal TO away") }))
+	p, err := w.promote(cloud)
+	if err == nil || errors.Is(err, ErrSteppedBack) || p.State() != CatchingUp {
+		t.Fatalf("%v; it is %s", err, p.State())
+	}
+	for _, words := range []string{ErrSteppedBack.Error(), "drover_journal' doesn't exist", "run migrator resume"} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("it does not say %q: %v", words, err)
+		}
+	}
+	w.exec(db, "RENAME TABLE away TO drover_journal")
+	must(t, w.engine().Abort(t.Context(), w.open(), ""))
+	w.settled(legacy, 1)
+}
+
+// What is aborting is not thawed any more: the shard would be frozen for good.
+func TestAShardThatCannotBeThawedIsNotAborted(t *testing.T) {
+	w := newWorld(t)
+	w.runs = []Hook{shellHook(t, BeforeCommit, "exit 1")}
+	db := w.server(legacy).DB
+	must(t, w.points.ArmFunc("freezing.before_thaw", func() {
+		w.exec(db, "CREATE TRIGGER stuck BEFORE UPDATE ON drover_fence FOR EACH ROW SIGNAL SQLSTATE '45000'")
+	}))
+	p, err := w.promote(cloud)
+	if !errors.Is(err, ErrHook) || p.State() != Freezing {
+		t.Fatalf("%v; it is %s", err, p.State())
+	}
+	w.exec(db, "DROP TRIGGER stuck")
+	must(t, w.engine().Abort(t.Context(), w.open(), ""))
+	w.settled(legacy, 1)
+}
+
+func TestAThawThatHasToWaitIsPartOfTheStepBack(t *testing.T) {
+	w := newWorld(t)
+	w.limits.FreezeTries = 1
+	must(t, w.points.ArmFunc("freezing.after_applied", func() { w.root(w.a, 1000) }))
+	thaws, end := 0, func() {}
+	w.executed = func(s Statement) {
+		switch {
+		case s.State != Freezing:
+		case s.Do == commandReadOnly(false).String(): // what a thaw begins with
+			end()
+			end = func() {}
+		case strings.Contains(s.Do, "SET state = 'active'"):
+			if thaws++; thaws == 1 {
+				_, end = w.holds("FLUSH TABLES WITH READ LOCK")
+			}
+		}
+	}
+	p, err := w.promote(cloud)
+	if !errors.Is(err, ErrSteppedBack) || p.State() != Aborted || thaws != 2 {
+		t.Fatalf("%v; it is %s, thawed %d times", err, p.State(), thaws)
+	}
+	w.settled(legacy, 1)
+}
+
 func TestAReplicaThatIsLostInTheFreezeLeavesThePrimaryWritable(t *testing.T) {
 	w := newWorld(t)
 	w.limits.FreezeTries = 3

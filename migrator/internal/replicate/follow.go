@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 )
 
 // follow makes the replica follow the primary from the copy's position on. It
@@ -100,7 +100,7 @@ func (r *run) catchUpWithin(ctx context.Context) error {
 			return err
 		}
 		if u.Failure() != "" {
-			if err := machine.Pause(ctx, followPoll); err != nil {
+			if err := pause.For(ctx, followPoll); err != nil {
 				return err
 			}
 			continue

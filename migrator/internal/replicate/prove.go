@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"drover/migrator/internal/machine"
+	"drover/internal/pause"
 )
 
 // The replica is compared in rounds. In each, it is stopped; the primary opens a
@@ -124,7 +124,7 @@ func (r *run) openReached(ctx context.Context) (*snapshot, error) {
 			return shot, err
 		}
 		shot.close()
-		if err := machine.Pause(ctx, followPoll); err != nil {
+		if err := pause.For(ctx, followPoll); err != nil {
 			return nil, err
 		}
 	}
@@ -161,7 +161,7 @@ func (r *run) bringTo(ctx context.Context, connection string, shot *snapshot) er
 			return err
 		}
 		r.report(Event{State: Proving, Rows: r.result.Compared, Behind: have.Lag(shot.position)})
-		if err := machine.Pause(limited, followPoll); err != nil {
+		if err := pause.For(limited, followPoll); err != nil {
 			return fmt.Errorf("%s: it is at %s, not yet at %s: %w", r.to.Name(), have, shot.position, err)
 		}
 	}

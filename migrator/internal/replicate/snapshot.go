@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"drover/internal/pause"
 	"drover/migrator/internal/database"
-	"drover/migrator/internal/machine"
 )
 
 // Several sessions have one snapshot without a lock on the primary: MariaDB
@@ -92,7 +92,7 @@ func (r *run) openSnapshot(ctx context.Context, n int) (_ *snapshot, err error) 
 		}
 		place, size := largest(places)
 		if size < n && try < snapshotTries {
-			if err := machine.Pause(ctx, snapshotPause); err != nil {
+			if err := pause.For(ctx, snapshotPause); err != nil {
 				return nil, err
 			}
 			continue

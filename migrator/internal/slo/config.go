@@ -100,8 +100,8 @@ type Objective struct {
 	Threshold time.Duration `yaml:"threshold"`
 	// MinEvents is how many requests a window must have to be judged by.
 	MinEvents int `yaml:"min_events"`
-	// Unanswered, of availability, says whether requests without an answer (class
-	// none) are bad: ignored or bad. Nearly all are of clients that went away.
+	// Unanswered, of availability, says whether requests are bad whose client went
+	// away while the application had them (class none): ignored or bad.
 	Unanswered string `yaml:"unanswered"`
 	// Datacenters are those that the objective is of. Empty: all.
 	Datacenters []string `yaml:"datacenters"`

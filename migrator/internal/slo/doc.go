@@ -23,7 +23,8 @@
 //     another time, there twice, lower than before in the same process;
 //   - every proxy has the group's series;
 //   - the shortest window of a page is watched in full; of a longer window that
-//     counts which there is;
+//     counts which there is. A window of which a quarter was not looked at begins
+//     anew with the next look;
 //   - the window has min_events requests.
 //
 // A counter that falls with another start of the process begins at zero. If

@@ -11,7 +11,7 @@ import (
 )
 
 // users are a group's requests so far.
-type users struct{ good, failed, none, slow int }
+type users struct{ good, failed, none, slow, gone int }
 
 // fakeProxy serves a page as the edge does.
 type fakeProxy struct {
@@ -56,7 +56,7 @@ func (p *fakeProxy) add(datacenter string, cohort Cohort, u users) {
 	defer p.mu.Unlock()
 	for _, g := range []group{{datacenter, cohort}, {datacenter, All}} {
 		have := p.groups[g]
-		p.groups[g] = users{have.good + u.good, have.failed + u.failed, have.none + u.none, have.slow + u.slow}
+		p.groups[g] = users{have.good + u.good, have.failed + u.failed, have.none + u.none, have.slow + u.slow, have.gone + u.gone}
 	}
 }
 
@@ -92,10 +92,10 @@ func (p *fakeProxy) page() string {
 			responses, seconds = cohortResponsesFamily, cohortSecondsFamily
 			labels += fmt.Sprintf(",cohort=%q", g.cohort)
 		}
-		for class, n := range map[string]int{"1xx": 0, "2xx": u.good + u.slow, "3xx": 0, "4xx": 0, "5xx": u.failed, "none": u.none} {
+		for class, n := range map[string]int{"1xx": 0, "2xx": u.good + u.slow, "3xx": 0, "4xx": 0, "5xx": u.failed, "none": u.none, "client_gone": u.gone} {
 			line(responses, "%s{%s,class=%q} %d", responses, labels, class, n)
 		}
-		total := u.good + u.slow + u.failed + u.none
+		total := u.good + u.slow + u.failed + u.none + u.gone
 		for _, b := range Bounds() {
 			n := total
 			if b < 500*time.Millisecond {

@@ -146,57 +146,67 @@ func (p *prometheus) tally(k key, w time.Duration, instances []string, found map
 	return t
 }
 
+// byInstance asks for one number of each proxy.
+func (p *prometheus) byInstance(ctx context.Context, at time.Time, text string) (map[string]float64, error) {
+	rows, err := p.query(ctx, at, text)
+	of := make(map[string]float64, len(rows))
+	for _, r := range rows {
+		of[string(r.labels["instance"])] = r.value
+	}
+	return of, err
+}
+
 // instances returns the proxies: all must be up, just scraped, and have been
-// there for the shortest window; none that was there may be missing.
+// there for the shortest window, with a gap of a gapShare of it at most; none that
+// was there may be missing.
 func (p *prometheus) instances(ctx context.Context, at time.Time) ([]string, error) {
-	base := windowName(p.config.Windows.base())
-	up, err := p.query(ctx, at, "min by (instance) ("+p.selected("up")+")")
+	span := p.config.Windows.base()
+	base, reach, all := windowName(span), windowName((span + span/gapShare).Round(time.Millisecond)), p.selected("up")
+	up, err := p.byInstance(ctx, at, "min by (instance) ("+all+")")
 	if err != nil {
 		return nil, err
 	}
 	if len(up) == 0 {
-		return nil, fmt.Errorf("prometheus has no target %s: see source.selector, and Prometheus' scrape configuration", p.selected("up"))
-	}
-	state := map[string]string{}
-	var names []string
-	for _, r := range up {
-		name := string(r.labels["instance"])
-		names = append(names, name)
-		if r.value != 1 {
-			state[name] = "cannot be scraped: see Prometheus' page of targets"
-		}
+		return nil, fmt.Errorf("prometheus has no target %s: see source.selector, and Prometheus' scrape configuration", all)
 	}
 	family := p.config.anyFamily()
-	fresh, err := p.query(ctx, at, "min by (instance) (timestamp("+p.selected(family)+"))")
+	fresh, err := p.byInstance(ctx, at, "min by (instance) (timestamp("+p.selected(family)+"))")
 	if err != nil {
 		return nil, err
 	}
-	age := map[string]time.Duration{}
-	for _, r := range fresh {
-		age[string(r.labels["instance"])] = at.Sub(time.UnixMilli(int64(r.value * 1000)))
-	}
-	earlier, err := p.query(ctx, at, "count by (instance) ("+p.selected(family)+" offset "+base+")")
+	// A target is there though it cannot be scraped: how much it told is asked apart,
+	// so that a short gap is not met again at the window's other end.
+	before, err := p.byInstance(ctx, at, "count by (instance) ("+all+" offset "+base+")")
 	if err != nil {
 		return nil, err
 	}
-	before := map[string]bool{}
-	for _, r := range earlier {
-		before[string(r.labels["instance"])] = true
+	counted := func(series string) string {
+		return "max by (instance) (count_over_time(" + series + "[" + reach + "]))"
 	}
-	for _, name := range names {
-		a, seen := age[name]
+	told, err := p.byInstance(ctx, at, counted(p.selected(family))+" / on (instance) "+counted(all))
+	if err != nil {
+		return nil, err
+	}
+	state := map[string]string{}
+	for name, is := range up {
+		scraped, seen := fresh[name]
+		_, watched := before[name]
+		age := at.Sub(time.UnixMilli(int64(scraped * 1000)))
 		switch {
-		case state[name] != "":
+		case is != 1:
+			state[name] = "cannot be scraped: see Prometheus' page of targets"
 		case !seen:
 			state[name] = fmt.Sprintf("has no %s now: is it a proxy?", family)
-		case a > p.config.maxAge():
-			state[name] = fmt.Sprintf("was scraped %v ago: see why its figures are old, and both clocks", a.Round(time.Second))
-		case !before[name]:
+		case age > p.config.maxAge():
+			state[name] = fmt.Sprintf("was scraped %v ago: see why its figures are old, and both clocks", age.Round(time.Second))
+		case !watched:
 			state[name] = "is watched for less than " + base + ": wait"
+		case !(told[name] >= float64(gapShare)/(gapShare+1)):
+			state[name] = fmt.Sprintf("had figures in %.0f %% of the last %s only: wait", 100*told[name], reach)
 		}
 	}
 	for name := range before {
-		if !slices.Contains(names, name) {
+		if _, there := up[name]; !there {
 			state[name] = "was there " + base + " ago and is no target any more: wait until it is forgotten, or bring it back"
 		}
 	}
@@ -207,7 +217,7 @@ func (p *prometheus) instances(ctx context.Context, at time.Time) ([]string, err
 		}
 		return nil, fmt.Errorf("%d proxies cannot be judged: %s", len(state), listed(words))
 	}
-	return names, nil
+	return slices.Sorted(maps.Keys(up)), nil
 }
 
 // anyFamily is a metric that every proxy must have.
@@ -222,28 +232,25 @@ func (c *Config) anyFamily() string {
 
 // blind says why some proxy's cohorts are not to be believed; empty when all are.
 func (p *prometheus) blind(ctx context.Context, at time.Time) (string, error) {
-	since, err := p.query(ctx, at, "max by (instance) ("+p.selected(cohortKnownFamily)+")")
+	since, err := p.byInstance(ctx, at, "max by (instance) ("+p.selected(cohortKnownFamily)+")")
 	if err != nil {
 		return "", err
 	}
-	window, err := p.query(ctx, at, "max by (instance) ("+p.selected(cohortWindowFamily)+")")
+	windows, err := p.byInstance(ctx, at, "max by (instance) ("+p.selected(cohortWindowFamily)+")")
 	if err != nil {
 		return "", err
 	}
-	windows := map[model.LabelValue]float64{}
 	p.cohort = 0
-	for _, r := range window {
-		windows[r.labels["instance"]] = r.value
-		if r.value > 0 && r.value <= cohortWindowMax.Seconds() {
-			p.cohort = max(p.cohort, time.Duration(r.value*float64(time.Second)))
+	for _, seconds := range windows {
+		if seconds > 0 && seconds <= cohortWindowMax.Seconds() {
+			p.cohort = max(p.cohort, time.Duration(seconds*float64(time.Second)))
 		}
 	}
-	for _, r := range since {
-		name := r.labels["instance"]
-		if math.IsNaN(r.value+windows[name]) || math.IsInf(r.value+windows[name], 0) {
-			return fmt.Sprintf("proxy %s says %v of %s: see what its page says", name, r.value, cohortKnownFamily), nil
+	for _, name := range slices.Sorted(maps.Keys(since)) {
+		if sum := since[name] + windows[name]; math.IsNaN(sum) || math.IsInf(sum, 0) {
+			return fmt.Sprintf("proxy %s says %v of %s: see what its page says", name, since[name], cohortKnownFamily), nil
 		}
-		if why := memoryOf(r.value, windows[name]).blind("proxy "+string(name), at, p.config.Windows.base(), p.moved); why != "" {
+		if why := memoryOf(since[name], windows[name]).blind("proxy "+name, at, p.config.Windows.base(), p.moved); why != "" {
 			return why, nil
 		}
 	}
@@ -332,7 +339,7 @@ func (p *prometheus) count(found map[string]map[key]counts, objective int, cohor
 		case o.Kind == Availability:
 			of, known := o.class(string(r.labels["class"]), r.value)
 			if c = of; !known {
-				return fmt.Errorf("class of %s is none of 1xx to 5xx, and none", r.labels)
+				return fmt.Errorf("class of %s is none of 1xx to 5xx, none and client_gone: use the newer migrator", r.labels)
 			}
 		case r.labels["le"] == "+Inf":
 			c = counts{events: r.value, bad: r.value}

@@ -36,9 +36,10 @@ func waitFor(t *testing.T, e *Evaluator, traffic func(), level Level, words ...s
 	}
 }
 
-func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {
-	t.Parallel()
-	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
+// scraped is an evaluator that asks a Prometheus which scrapes the proxies, with one
+// pair of windows.
+func scraped(t *testing.T, pair Pair, fleet ...*fakeProxy) (*Evaluator, *testservers.Prometheus) {
+	t.Helper()
 	var targets []string
 	for _, p := range fleet {
 		targets = append(targets, fmt.Sprintf("%q", strings.TrimPrefix(p.URL, "http://")))
@@ -52,12 +53,52 @@ scrape_configs:
 	c := Default()
 	c.Source.Kind, c.Source.URL = KindPrometheus, server.URL()
 	c.Source.MaxAge = time.Second
-	c.Windows = Windows{Scale: 1, Page: []Pair{{14.4, 3 * time.Second, 2 * time.Second}}}
+	c.Windows = Windows{Scale: 1, Page: []Pair{pair}}
 	c.Objectives = []Objective{availability(), latency()}
 	e, err := New(c, Options{Datacenters: []string{"legacy", "cloud"}, Expect: expecting})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return e, server
+}
+
+func TestAnOutageAtARealPrometheusHoldsOnceAndUntilTheShortestWindowIsWhole(t *testing.T) {
+	t.Parallel()
+	const whole, outage = 4 * time.Second, 1600 * time.Millisecond
+	proxy := newFakeProxy(t, "legacy", "cloud")
+	e, _ := scraped(t, Pair{14.4, 6 * time.Second, whole}, proxy)
+	traffic := func() { well(proxy) }
+	waitFor(t, e, traffic, Healthy)
+	proxy.set(nil, func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+	down := waitFor(t, e, traffic, Unknown, "cannot be scraped").At
+	for waitFor(t, e, traffic, Unknown).At.Sub(down) < outage { // which is what is tried
+	}
+	proxy.set(nil, nil)
+	waitFor(t, e, traffic, Unknown, "had figures in", "of the last 5s only: wait")
+	back := waitFor(t, e, traffic, Healthy)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	looks := testrun.NewPace(50 * time.Millisecond)
+	defer looks.Stop()
+	for v := back; v.At.Sub(back.At) < whole+outage && looks.Wait(ctx); {
+		traffic()
+		switch v = e.Evaluate(ctx); {
+		case strings.Contains(v.Reason, "scraped"): // a busy machine, and another outage
+			t.Logf("not told after %v: %s", v.At.Sub(back.At), v.Reason)
+			return
+		case v.Level == Unknown:
+			t.Fatalf("held again after %v: %s", v.At.Sub(back.At), v.Reason)
+		}
+	}
+}
+
+func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {
+	t.Parallel()
+	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
+	e, server := scraped(t, Pair{14.4, 3 * time.Second, 2 * time.Second}, fleet...)
 	traffic := func() {
 		for _, p := range fleet {
 			well(p)

@@ -12,13 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const (
-	scrapesMax = 16 // pages read at once; × answer_max bytes of text
-
-	// gapShare is how much longer than a window an increase may reach back, when
-	// nobody looked for a while.
-	gapShare = 1.25
-)
+const scrapesMax = 16 // pages read at once; × answer_max bytes of text
 
 // proxies reads the proxies' own pages.
 type proxies struct {
@@ -160,7 +154,7 @@ func (o *proxy) take(c *Config, now *page, at time.Time) error {
 	}
 	if o.rings == nil {
 		for _, w := range c.Windows.all() {
-			o.rings = append(o.rings, &ring{window: w})
+			o.rings = append(o.rings, newRing(w, c.interval()))
 		}
 	}
 	for k, n := range now.counts {
@@ -229,10 +223,12 @@ func (p *proxies) tally(k key, window int, w time.Duration, at time.Time) tally 
 		if k.cohort != All && o.blind != "" {
 			return tally{why: o.blind}
 		}
-		from, _ := o.rings[window].before(at) // there is one: take has added it
-		span := at.Sub(from.at)
-		if float64(span) > gapShare*float64(w) {
-			return tally{why: fmt.Sprintf("%s was last looked at %v ago before now: it is to be looked at every %v", o.name, span.Round(time.Millisecond), p.config.interval())}
+		ring := o.rings[window]
+		from, _ := ring.before(at) // there is one: take has added it
+		span, whole := at.Sub(from.at), min(w, p.config.Windows.base())
+		if ring.gap != 0 && float64(span) < seenShare*float64(whole) {
+			return tally{why: fmt.Sprintf("nothing was known of %s for %v, and it is watched again for %v of %v: wait; it is to be looked at every %v",
+				o.name, ring.gap.Round(time.Millisecond), span.Round(time.Millisecond), whole, p.config.interval())}
 		}
 		t.seen = min(t.seen, span)
 		i := o.place[k]

@@ -270,6 +270,45 @@ func TestALongPauseBetweenLooksIsUnknown(t *testing.T) {
 	want(t, w.step(well), Unknown, "is to be looked at every 5s")
 }
 
+func TestAnOutageHoldsOnceAndUntilTheShortestWindowIsWhole(t *testing.T) {
+	t.Parallel()
+	const whole = 8 // steps of the shortest window
+	for _, missed := range []int{1, 2, 4, 7, 8, 16, 40} {
+		t.Run(fmt.Sprintf("%d looks", missed), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 2, nil)
+			want(t, w.steps(time.Hour, well), Healthy)
+			w.proxies[1].set(func(string) string { return "" }, nil)
+			for range missed {
+				want(t, w.step(well), Unknown, "1 of 2 proxies")
+			}
+			w.proxies[1].set(nil, nil)
+			known := 0 // the look that knows again, counted from 1
+
+			for look := range 2*whole + 4*missed { // four times as long: a quarter of a window may be missed
+				v := w.step(well)
+				if known == 0 && v.Level == Healthy {
+					known = look + 1
+				}
+				if known == 0 {
+					want(t, v, Unknown, "nothing was known of proxy ", "it is to be looked at every 5s")
+				} else if v.Level != Healthy {
+					t.Fatalf("held again %d looks after the first that knew: %s", look+1-known, v.Reason)
+				}
+				for _, f := range v.Figures {
+					if f.Objective == "availability" && f.Datacenter == "legacy" && f.Cohort == "" && f.Window == w.Base() && known == look+1 &&
+						(f.Events < whole*2000 || f.Events > (whole+2)*2000) {
+						t.Errorf("%v events in %v at the first look that knows", f.Events, f.Window)
+					}
+				}
+			}
+			if first := map[bool]int{true: 1, false: whole + 1}[missed == 1]; known != first {
+				t.Errorf("known again at look %d after the outage: want %d", known, first)
+			}
+		})
+	}
+}
+
 func TestUnansweredRequestsAreIgnoredOrBadAsConfigured(t *testing.T) {
 	t.Parallel()
 	for unanswered, level := range map[string]Level{"": Healthy, unansweredBad: Burning} {
@@ -277,6 +316,7 @@ func TestUnansweredRequestsAreIgnoredOrBadAsConfigured(t *testing.T) {
 			c.Objectives = c.Objectives[:1]
 			c.Objectives[0].Unanswered = unanswered
 		})
+		want(t, w.steps(6*time.Minute, func(p *fakeProxy) { well(p); p.add("legacy", Stayed, users{gone: 100}) }), Healthy)
 		want(t, w.steps(6*time.Minute, func(p *fakeProxy) { well(p); p.add("legacy", Stayed, users{none: 100}) }), level)
 	}
 }

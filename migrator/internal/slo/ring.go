@@ -15,17 +15,35 @@ type mark struct {
 	totals []counts // by the place of the key; one that came later is missing, and zero
 }
 
+// gapShare is the part of a window that nobody may have looked for, besides the
+// time between two looks: a longer gap makes the window begin anew. A quarter more
+// of the past in an increase says the same of it; half would dilute a fault.
+const gapShare = 4
+
 // ring keeps the marks that an increase over one window needs.
 type ring struct {
 	window time.Duration
+	gapMax time.Duration // between two marks
+	gap    time.Duration // the longer one that it began anew after; 0: there was none
 	marks  []mark
 }
 
+func newRing(window, interval time.Duration) *ring {
+	return &ring{window: window, gapMax: window/gapShare + interval}
+}
+
 // add keeps a mark, unless the last one is too near, and forgets what the window
-// has no use for: of the marks that are not younger than it, the newest stays.
+// has no use for: of the marks that are not younger than it, the newest stays. After
+// a gap none does: an increase over it would reach back too far, or end where the
+// gap began and be known now and not a little later.
 func (r *ring) add(m mark) {
-	if n := len(r.marks); n != 0 && m.at.Sub(r.marks[n-1].at) < r.window/ringSteps {
-		return
+	if n := len(r.marks); n != 0 {
+		switch since := m.at.Sub(r.marks[n-1].at); {
+		case since < r.window/ringSteps:
+			return
+		case since > r.gapMax:
+			r.gap, r.marks = since, nil
+		}
 	}
 	first := 0
 	for first+1 < len(r.marks) && m.at.Sub(r.marks[first+1].at) >= r.window {

@@ -166,9 +166,9 @@ func (c *Config) rates(o *Objective, by, responses, seconds string, more []strin
 		return events, fmt.Sprintf("clamp_min(%s - %s, 0)", events, rate(seconds+"_bucket", `le=~"`+leOf(o.Threshold)+`"`))
 	}
 	if o.Unanswered == unansweredBad {
-		return rate(responses), rate(responses, `class=~"5xx|none"`)
+		return rate(responses, `class!="client_gone"`), rate(responses, `class=~"5xx|none"`)
 	}
-	return rate(responses, `class!="none"`), rate(responses, `class="5xx"`)
+	return rate(responses, `class!~"none|client_gone"`), rate(responses, `class="5xx"`)
 }
 
 // alerts are an objective's alerting rules.

@@ -169,6 +169,8 @@ func (o *Objective) class(class string, n float64) (counts, bool) {
 			return counts{events: n, bad: n}, true
 		}
 		return counts{}, true
+	case "client_gone":
+		return counts{}, true
 	default:
 		return counts{}, false
 	}
@@ -193,7 +195,7 @@ func (r *reader) responses(objective int, family string) error {
 		}
 		c, known := o.class(labels["class"], n)
 		if !known {
-			return fmt.Errorf("%s%s: class is none of 1xx to 5xx, and none", family, labelText(m))
+			return fmt.Errorf("%s%s: class is none of 1xx to 5xx, none and client_gone: use the newer migrator", family, labelText(m))
 		}
 		once := g.String() + "\x00" + labels["class"]
 		if seen[once] {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"drover/internal/pause"
 )
 
 // ErrStopped is returned by Wait when nobody looks at the gauges any more.
@@ -137,11 +139,11 @@ func (t *Throttle) Wait(ctx context.Context, rows int) error {
 	if err := t.waitGauges(ctx); err != nil {
 		return err
 	}
-	pause := t.reserve(rows)
-	if pause <= 0 {
+	wait := t.reserve(rows)
+	if wait <= 0 {
 		return ctx.Err()
 	}
-	if err := sleep(ctx, pause); err != nil {
+	if err := pause.For(ctx, wait); err != nil {
 		return err
 	}
 	return t.waitGauges(ctx) // who slept looks again
@@ -200,18 +202,7 @@ func (t *Throttle) reserve(rows int) time.Duration {
 	if t.mu.next.Before(now) {
 		t.mu.next = now
 	}
-	pause := t.mu.next.Sub(now)
+	wait := t.mu.next.Sub(now)
 	t.mu.next = t.mu.next.Add(time.Duration(float64(rows) / float64(t.RowsPerSecond) * float64(time.Second)))
-	return pause
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return wait
 }

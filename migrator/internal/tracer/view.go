@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 // seen is one version, and since when it is published.
@@ -243,14 +244,8 @@ func (v *view) refresh(ctx context.Context, answered time.Time) error {
 		defer v.mu.Unlock()
 		return v.mu.failed
 	}
-	if wait := refreshEvery - time.Since(v.refreshed); wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the newest map was not read in time: %w", context.Cause(ctx))
-		}
+	if pause.For(ctx, refreshEvery-time.Since(v.refreshed)) != nil {
+		return fmt.Errorf("the newest map was not read in time: %w", context.Cause(ctx))
 	}
 	v.refreshed = time.Now()
 	snap, err := v.source.Load(ctx)

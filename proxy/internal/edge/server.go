@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"drover/internal/pause"
 	"drover/proxy/internal/listen"
 	"drover/proxy/internal/metrics"
 )
@@ -120,7 +121,7 @@ func (s *Server) Drain(ctx context.Context, handedOver bool, delay, idle, timeou
 	e.options.Metrics.Draining.Set(1)
 	e.clients.goAway()
 	if !handedOver {
-		sleep(ctx, delay)
+		_ = pause.For(ctx, delay) // what is left to do is done in any case
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -159,12 +160,3 @@ const (
 	drainTick = 5 * time.Millisecond
 	awayTicks = 40
 )
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

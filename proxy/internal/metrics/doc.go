@@ -17,7 +17,8 @@
 //	held, re-routed after 421    by the map that let it go on; the waits are in its time
 //	failover                     under the datacenter that took it
 //	tunnel (101)                 class 1xx, when it ends, by its decision; time to its beginning
-//	client gone before the head  class none, time until then
+//	client gone before the head  class none, time until then; client_gone, where it was not the
+//	                             application's turn: a request that still came, or was held
 //	client gone after it         the head's class, time until then
 //	broken off by application    class 5xx
 //	refused by the edge          the class of its answer, once it is decided

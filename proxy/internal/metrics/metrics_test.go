@@ -88,7 +88,8 @@ func TestARequestIsCountedInEveryMetricOnce(t *testing.T) {
 		"drover_proxy_requests_total{datacenter=legacy,reason=whitelist}":      0,
 		"drover_proxy_responses_total{class=2xx,datacenter=cloud}":             1,
 		"drover_proxy_responses_total{class=5xx,datacenter=legacy}":            1,
-		"drover_proxy_responses_total{class=none,datacenter=none}":             2,
+		"drover_proxy_responses_total{class=none,datacenter=none}":             1,
+		"drover_proxy_responses_total{class=client_gone,datacenter=none}":      1,
 		"drover_proxy_request_ends_total{end=answered}":                        1,
 		"drover_proxy_request_ends_total{end=failed}":                          1,
 		"drover_proxy_request_ends_total{end=client_gone}":                     1,
@@ -242,7 +243,9 @@ func TestARequestIsCountedInItsUsersCohortAndInNoOther(t *testing.T) {
 	request(o, of(passport.CohortMoved, 200, passport.EndAnswered), passport.Done, 30*ms)
 	request(o, of(passport.CohortMoved, 503, passport.EndFailed), passport.Done, ms)
 	request(o, of(passport.CohortMoved, 200, passport.EndTruncated), passport.Done, ms)
-	request(o, of(passport.CohortMoved, 0, passport.EndClientGone), passport.Done, 2*ms)
+	request(o, of(passport.CohortMoved, 0, passport.EndClientGone), passport.Waiting, ms, passport.Done, 2*ms)
+	request(o, of(passport.CohortMoved, 0, passport.EndClientGone), passport.Holding, ms, passport.Done, 2*ms)
+	request(o, of(passport.CohortMoved, 0, passport.EndShuttingDown), passport.Holding, ms, passport.Done, 2*ms)
 	request(o, of(passport.CohortStayed, 200, passport.EndClientGone), passport.Done, ms)
 	request(o, of(passport.CohortNone, 200, passport.EndAnswered), passport.Done, ms)
 	request(o, func(p *passport.Passport) { // a tunnel
@@ -251,24 +254,25 @@ func TestARequestIsCountedInItsUsersCohortAndInNoOther(t *testing.T) {
 	}, passport.Done, time.Hour)
 	all := gathered(t, registry)
 	for name, value := range map[string]float64{
-		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=cloud}":   1,
-		"drover_proxy_cohort_responses_total{class=5xx,cohort=moved,datacenter=cloud}":   2,
-		"drover_proxy_cohort_responses_total{class=none,cohort=moved,datacenter=cloud}":  1,
-		"drover_proxy_cohort_responses_total{class=2xx,cohort=stayed,datacenter=cloud}":  1,
-		"drover_proxy_cohort_responses_total{class=1xx,cohort=stayed,datacenter=cloud}":  1,
-		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=legacy}":  0,
-		"drover_proxy_cohort_responses_total{class=4xx,cohort=stayed,datacenter=legacy}": 0,
-		"drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}":             4,
-		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=cloud}":            2,
-		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=legacy}":           0,
-		"drover_proxy_responses_total{class=2xx,datacenter=cloud}":                       4,
-		"drover_proxy_request_seconds{datacenter=cloud}":                                 7,
-		"drover_proxy_cohort_window_seconds{}":                                           0,
-		"drover_proxy_cohort_known_since_timestamp_seconds{}":                            0,
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=cloud}":         1,
+		"drover_proxy_cohort_responses_total{class=5xx,cohort=moved,datacenter=cloud}":         2,
+		"drover_proxy_cohort_responses_total{class=none,cohort=moved,datacenter=cloud}":        2,
+		"drover_proxy_cohort_responses_total{class=client_gone,cohort=moved,datacenter=cloud}": 1,
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=stayed,datacenter=cloud}":        1,
+		"drover_proxy_cohort_responses_total{class=1xx,cohort=stayed,datacenter=cloud}":        1,
+		"drover_proxy_cohort_responses_total{class=2xx,cohort=moved,datacenter=legacy}":        0,
+		"drover_proxy_cohort_responses_total{class=4xx,cohort=stayed,datacenter=legacy}":       0,
+		"drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}":                   6,
+		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=cloud}":                  2,
+		"drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=legacy}":                 0,
+		"drover_proxy_responses_total{class=2xx,datacenter=cloud}":                             4,
+		"drover_proxy_request_seconds{datacenter=cloud}":                                       9,
+		"drover_proxy_cohort_window_seconds{}":                                                 0,
+		"drover_proxy_cohort_known_since_timestamp_seconds{}":                                  0,
 	} {
 		want(t, all, name, value)
 	}
-	if h := all["drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}"].GetHistogram(); count(h, .025) != 3 || count(h, .05) != 4 {
+	if h := all["drover_proxy_cohort_request_seconds{cohort=moved,datacenter=cloud}"].GetHistogram(); count(h, .025) != 5 || count(h, .05) != 6 {
 		t.Errorf("moved: %v", h)
 	}
 	if h := all["drover_proxy_cohort_request_seconds{cohort=stayed,datacenter=cloud}"].GetHistogram(); count(h, 1) != 2 {

@@ -19,16 +19,34 @@ const shardsMax = 16
 const (
 	reasonCount = 7
 	endCount    = 9
-	classCount  = 6
+	classCount  = 7
 	cohortCount = 2
 )
 
 const (
-	class5xx       = 5   // its place among classes
+	classNone      = 0 // the places among classes
+	class5xx       = 5
+	classGone      = 6
 	statusSwitched = 101 // a tunnel's
 )
 
-var classes = [classCount]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+var classes = [classCount]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx", "client_gone"}
+
+// classOf is the class of the answer that a request got.
+func classOf(p *passport.Passport) int {
+	if class := p.Status / 100; class > classNone && class <= class5xx {
+		return class
+	}
+	if who := p.Code.Who(); who != passport.WhoClient && who != passport.WhoClientTimeout {
+		return classNone
+	}
+	switch p.Code.Where() {
+	case passport.WhereQueue, passport.WhereConnecting, passport.WhereSending, passport.WhereWaiting:
+		return classNone // it was the application's turn
+	default:
+		return classGone
+	}
+}
 
 // shard counts the requests of some of the passports.
 type shard struct {
@@ -94,7 +112,7 @@ func newDescs() descs {
 	}
 	return descs{
 		requests:  desc("drover_proxy_requests_total", "Requests, by the datacenter they were sent to and the reason.", "datacenter", "reason"),
-		responses: desc("drover_proxy_responses_total", "Answers to clients, by class (1xx to 5xx; none: the client got no answer).", "datacenter", "class"),
+		responses: desc("drover_proxy_responses_total", "Answers to clients, by class (1xx to 5xx; client_gone: none, as the client went away before its request was the application's; none: none, otherwise).", "datacenter", "class"),
 		ends:      desc("drover_proxy_request_ends_total", "Requests, by how they ended.", "end"),
 		total:     desc("drover_proxy_request_seconds", "From a request's first stamp to the last byte of its answer.", "datacenter"),
 		stages:    desc("drover_proxy_stage_seconds", "Time of a request in one state.", "stage", "datacenter"),
@@ -102,7 +120,7 @@ func newDescs() descs {
 		aborts:    desc("drover_proxy_client_aborts_total", "Requests that their client broke off."),
 		overflow:  desc("drover_proxy_passport_overflow_total", "Stamps that were more than a passport holds; their time went to another state."),
 		cohortResponses: desc("drover_proxy_cohort_responses_total",
-			"Answers to clients whose user was just moved, or stayed, by class (5xx: those too that the application broke off; none: the client got no answer).",
+			"Answers to clients whose user was just moved, or stayed, by class (as drover_proxy_responses_total; 5xx: those too that the application broke off).",
 			"datacenter", "cohort", "class"),
 		cohortTotal: desc("drover_proxy_cohort_request_seconds",
 			"Time of the requests of users who were just moved, or stayed: as drover_proxy_request_seconds, but for a tunnel to its beginning.",
@@ -128,10 +146,7 @@ func (r *recorder) request(p *passport.Passport) {
 	s := &r.shards[int(p.Shard())&(len(r.shards)-1)]
 	d := &s.datacenters[index(r.datacenters, p.Datacenter)]
 	d.requests[index(r.reasons, p.Reason)].Add(1)
-	class := p.Status / 100
-	if class < 0 || class >= classCount {
-		class = 0
-	}
+	class := classOf(p)
 	d.responses[class].Add(1)
 	if i := index(r.ends, p.End); r.ends[i] == p.End {
 		s.ends[i].Add(1)

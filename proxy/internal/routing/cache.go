@@ -15,6 +15,7 @@ import (
 	"drover/bucketmap/binary"
 	"drover/bucketmap/file/regular"
 	"drover/bucketmap/yaml"
+	"drover/internal/pause"
 )
 
 // cacheBytesMax bounds the file of the last good map: 1,048,576 buckets with an
@@ -80,12 +81,7 @@ func (t *Table) save(ctx context.Context) error {
 		}
 		begun := time.Now()
 		t.saveOne(s)
-		timer := time.NewTimer(max(savePauseMin, savePause*time.Since(begun)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		_ = pause.For(ctx, max(savePauseMin, savePause*time.Since(begun))) // take sees the end
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 const (
@@ -96,7 +97,7 @@ func (t *Table) watch(ctx context.Context) error {
 			err = errors.New("the watch of the store ended")
 		}
 		t.unreadable(err)
-		if err := pause(ctx, waits); err != nil {
+		if err := pause.For(ctx, waits.NextBackOff()); err != nil {
 			return err
 		}
 	}
@@ -187,7 +188,7 @@ func (t *Table) giveAcks(ctx context.Context) error {
 			}
 			t.options.Metrics.AckErrors.Inc()
 			t.options.Log.Warn("the store took no acknowledgement; trying again", zap.Error(err))
-			if err := pause(ctx, waits); err != nil {
+			if err := pause.For(ctx, waits.NextBackOff()); err != nil {
 				return err
 			}
 			if !t.acks.empty() {
@@ -208,15 +209,4 @@ func newWaits() *backoff.ExponentialBackOff {
 	b.InitialInterval, b.MaxInterval = retryFirst, retryMax
 	b.Reset()
 	return b
-}
-
-func pause(ctx context.Context, waits *backoff.ExponentialBackOff) error {
-	timer := time.NewTimer(waits.NextBackOff())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

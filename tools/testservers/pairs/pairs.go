@@ -124,13 +124,19 @@ func (l *Lender) number() (*testservers.Fleet, int, error) {
 func (p *Pair) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewWaitMax)
 	defer cancel()
-	var both sync.WaitGroup
-	var errs [2]error
-	for i, m := range []*testservers.MariaDB{p.A, p.B} {
-		both.Go(func() { errs[i] = renew(ctx, m, p.began[i]) })
+	// A server whose replica still runs is not left alone: the replica comes again.
+	for _, step := range []func(context.Context, *testservers.MariaDB, state) error{stop, empty} {
+		var both sync.WaitGroup
+		var errs [2]error
+		for i, m := range []*testservers.MariaDB{p.A, p.B} {
+			both.Go(func() { errs[i] = step(ctx, m, p.began[i]) })
+		}
+		both.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
 	}
-	both.Wait()
-	return errors.Join(errs[:]...)
+	return nil
 }
 
 // end kills the servers: their data is nobody's any more. The fleet's end says if

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
+	"drover/internal/pause"
 	"drover/tools/testservers"
 )
 
@@ -50,8 +52,8 @@ func look(ctx context.Context, m *testservers.MariaDB) (state, error) {
 	return found, err
 }
 
-// renew empties a server that is otherwise as it began.
-func renew(ctx context.Context, m *testservers.MariaDB, began state) error {
+// stop ends the replication of a server that is otherwise as it began.
+func stop(ctx context.Context, m *testservers.MariaDB, began state) error {
 	found, err := look(ctx, m)
 	if err != nil {
 		return err
@@ -59,9 +61,11 @@ func renew(ctx context.Context, m *testservers.MariaDB, began state) error {
 	if !maps.Equal(found, began) {
 		return fmt.Errorf("%s: %w", m.Name(), errDiffers)
 	}
-	if err := m.Exec(ctx, "STOP SLAVE", "RESET SLAVE ALL"); err != nil {
-		return err
-	}
+	return m.Exec(ctx, "STOP SLAVE", "RESET SLAVE ALL")
+}
+
+// empty makes a server as new that replicates from nobody.
+func empty(ctx context.Context, m *testservers.MariaDB, _ state) error {
 	if err := alone(ctx, m); err != nil {
 		return err
 	}
@@ -76,22 +80,35 @@ func renew(ctx context.Context, m *testservers.MariaDB, began state) error {
 	return m.Exec(ctx, append(statements, "RESET MASTER", "SET GLOBAL gtid_slave_pos = ''", "SET GLOBAL read_only = 0")...)
 }
 
-// alone ends everybody else's connections: a killed test's may hold locks.
+// goneEvery is between two looks whether somebody who was killed has gone.
+const goneEvery = 2 * time.Millisecond
+
+// alone ends everybody else's connections, and waits until they are gone: a killed
+// test's may hold locks.
 func alone(ctx context.Context, m *testservers.MariaDB) error {
 	db, err := m.Open(testservers.AccountRoot, "")
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	var kills []string
-	if err := each(ctx, db, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')",
-		func(row []string) { kills = append(kills, "KILL "+row[0]) }); err != nil {
+	conn, err := db.Conn(ctx) // another one of this pool would be somebody else
+	if err != nil {
 		return err
 	}
-	for _, kill := range kills {
-		_, _ = db.ExecContext(ctx, kill) // it may have gone by itself
+	defer conn.Close()
+	for {
+		var kills []string
+		if err := each(ctx, conn, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')",
+			func(row []string) { kills = append(kills, "KILL "+row[0]) }); err != nil || len(kills) == 0 {
+			return err
+		}
+		for _, kill := range kills {
+			_, _ = conn.ExecContext(ctx, kill) // it may have gone by itself
+		}
+		if err := pause.For(ctx, goneEvery); err != nil {
+			return fmt.Errorf("%s: %d connections do not end: %w", m.Name(), len(kills), err)
+		}
 	}
-	return nil
 }
 
 // databases returns those that are not the server's own.
@@ -106,8 +123,13 @@ func databases(ctx context.Context, m *testservers.MariaDB) (names []string, err
 	return names, err
 }
 
+// querier is a pool or one connection of it.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // each passes the rows of a query to take, as text.
-func each(ctx context.Context, db *sql.DB, query string, take func(row []string)) error {
+func each(ctx context.Context, db querier, query string, take func(row []string)) error {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return err

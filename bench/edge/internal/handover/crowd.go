@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drover/bench/edge/internal/scene"
+	"drover/internal/pause"
 )
 
 const (
@@ -130,7 +131,7 @@ type client struct {
 
 func (c *client) run(ctx context.Context, first time.Duration) {
 	defer c.hangUp()
-	for due := time.Now().Add(first); pause(ctx, time.Until(due)); due = due.Add(c.crowd.interval) {
+	for due := time.Now().Add(first); pause.For(ctx, time.Until(due)) == nil; due = due.Add(c.crowd.interval) {
 		if c.conn != nil && closed(c.conn) {
 			c.hangUp() // before anything was sent
 		}
@@ -140,7 +141,7 @@ func (c *client) run(ctx context.Context, first time.Duration) {
 					return
 				}
 				c.crowd.refused()
-				if !pause(ctx, refusedTry) {
+				if pause.For(ctx, refusedTry) != nil {
 					return
 				}
 			}
@@ -154,17 +155,6 @@ func (c *client) run(ctx context.Context, first time.Duration) {
 		if err != nil || closes {
 			c.hangUp()
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"drover/bench/edge/internal/scene"
 	"drover/bucketmap"
 	"drover/bucketmap/file"
+	"drover/internal/pause"
 )
 
 const (
@@ -138,7 +139,7 @@ func (x *Process) await(ctx context.Context, before int) error {
 		if err == nil && x.pid != before {
 			break
 		}
-		if !pause(ctx, readyPoll) {
+		if pause.For(ctx, readyPoll) != nil {
 			return fmt.Errorf("the proxy did not serve within %v: %w; it said: %s", readyMax, errors.Join(err, ctx.Err()), x.said())
 		}
 	}

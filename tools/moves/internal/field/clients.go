@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/shardlib"
 	"drover/tools/internal/book"
 )
@@ -55,11 +56,9 @@ func (f *Field) Start(ctx context.Context, c Crowd) {
 				if turn%(readEvery+1) == readEvery {
 					f.read(ctx, name, dc, user)
 				} else if write(ctx, name, dc, user) != nil {
-					pause(ctx, refusedPause)
+					_ = pause.For(ctx, refusedPause) // the loop sees the end
 				}
-				if c.Pause > 0 {
-					pause(ctx, c.Pause)
-				}
+				_ = pause.For(ctx, c.Pause)
 			}
 		})
 	}
@@ -80,7 +79,7 @@ func (f *Field) Dwell(ctx context.Context, bucket bucketmap.BucketID) (end func(
 		defer close(done)
 		for turn := 0; ctx.Err() == nil; turn++ {
 			_ = f.writeByLibrary(ctx, "dwelling client", legacy, users[turn%(len(users)-1)]) // it is in the book
-			pause(ctx, dwellPause)
+			_ = pause.For(ctx, dwellPause)
 		}
 	})
 	return func() {
@@ -110,7 +109,7 @@ func (f *Field) Watch(ctx context.Context, every time.Duration, buckets ...bucke
 				defer func() { done <- struct{}{} }()
 				for ctx.Err() == nil {
 					_ = f.writeAt(ctx, "watcher of "+string(e.Shard), e, e.DC, user) // it is in the book
-					pause(ctx, every)
+					_ = pause.For(ctx, every)
 				}
 			})
 		}
@@ -158,13 +157,6 @@ func (f *Field) fail(err error) {
 	f.failure.err = errors.Join(f.failure.err, err)
 	if f.stop != nil {
 		f.stop()
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 	"drover/shardlib/fence"
 )
 
@@ -101,6 +102,6 @@ func (f *Field) activateEarly(ctx context.Context) {
 			f.fail(fmt.Errorf("activate early: %w", err))
 			return
 		}
-		pause(ctx, every)
+		_ = pause.For(ctx, every) // the loop sees the end
 	}
 }

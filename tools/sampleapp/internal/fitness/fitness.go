@@ -20,6 +20,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"drover/bucketmap"
+	"drover/internal/pause"
 )
 
 // Request adds steps to a day.
@@ -104,19 +105,7 @@ func Add(ctx context.Context, q Querier, user bucketmap.UserID, bucket bucketmap
 		id, r.Steps); err != nil {
 		return 0, fmt.Errorf("update the profile: %w", err)
 	}
-	return total, think(ctx, r.Think)
-}
-
-func think(ctx context.Context, wait time.Duration) error {
-	if wait == 0 {
-		return nil
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(wait):
-		return nil
-	}
+	return total, pause.For(ctx, r.Think)
 }
 
 // TotalOf returns the total with which a request was answered.

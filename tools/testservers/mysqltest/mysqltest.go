@@ -69,7 +69,7 @@ func New(t testing.TB) *Fleet {
 		t.Fatalf("make a template: %v\n%s", err, out)
 	}
 	must(t, os.Remove(filepath.Join(made, "auto.cnf")))
-	must(t, run("", "cp", "-a", made, template+".partial"))
+	must(t, run(t.Context(), "", "cp", "-a", made, template+".partial"))
 	must(t, os.Rename(template+".partial", template))
 	return f
 }
@@ -94,14 +94,14 @@ func install(ctx context.Context, root string) error {
 	}
 	options := []string{"-q", "-o", "Dir::Etc::sourcelist=" + list, "-o", "Dir::Etc::sourceparts=/dev/null", "-o", "Debug::NoLocking=true",
 		"-o", "Dir::State::Lists=" + filepath.Join(partial, "apt/lists"), "-o", "Dir::Cache=" + filepath.Join(partial, "apt/cache")}
-	if err := run(partial, "apt-get", append(options, "update")...); err != nil {
+	if err := run(ctx, partial, "apt-get", append(options, "update")...); err != nil {
 		return err
 	}
-	packages, err := closure(options, "mysql-server-core", "libc6", "zlib1g")
+	packages, err := closure(ctx, options, "mysql-server-core", "libc6", "zlib1g")
 	if err != nil {
 		return err
 	}
-	if err := run(partial, "apt-get", append(append(options, "download"), packages...)...); err != nil {
+	if err := run(ctx, partial, "apt-get", append(append(options, "download"), packages...)...); err != nil {
 		return err
 	}
 	files, err := filepath.Glob(filepath.Join(partial, "*.deb"))
@@ -109,7 +109,7 @@ func install(ctx context.Context, root string) error {
 		return err
 	}
 	for _, file := range files {
-		if err := errors.Join(run(partial, "dpkg", "-x", file, partial), os.Remove(file)); err != nil {
+		if err := errors.Join(run(ctx, partial, "dpkg", "-x", file, partial), os.Remove(file)); err != nil {
 			return err
 		}
 	}
@@ -119,10 +119,10 @@ func install(ctx context.Context, root string) error {
 var depends = regexp.MustCompile(`(?m)^ [ |](?:Pre)?Depends: (lib[^:\s]+)`)
 
 // closure is the packages and the libraries that they need.
-func closure(options []string, packages ...string) (all []string, err error) {
+func closure(ctx context.Context, options []string, packages ...string) (all []string, err error) {
 	seen := map[string]bool{}
 	for len(packages) != 0 {
-		out, err := exec.Command("apt-cache", append(append(options, "depends", "--no-recommends", "--no-suggests", "--no-conflicts",
+		out, err := exec.CommandContext(ctx, "apt-cache", append(append(options, "depends", "--no-recommends", "--no-suggests", "--no-conflicts",
 			"--no-breaks", "--no-replaces", "--no-enhances"), packages...)...).Output()
 		if err != nil {
 			return nil, fmt.Errorf("apt-cache depends: %w", err)
@@ -141,8 +141,8 @@ func closure(options []string, packages ...string) (all []string, err error) {
 	return all, nil
 }
 
-func run(dir, program string, args ...string) error {
-	c := exec.Command(program, args...)
+func run(ctx context.Context, dir, program string, args ...string) error {
+	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", program, err, out)
@@ -153,7 +153,7 @@ func run(dir, program string, args ...string) error {
 // command is mysqld with the C library that it was built for.
 func (f *Fleet) command(args ...string) *exec.Cmd {
 	libraries := filepath.Join(f.root, library)
-	return exec.Command(filepath.Join(libraries, "ld-linux-x86-64.so.2"), append([]string{"--library-path", libraries, filepath.Join(f.root, "usr/sbin/mysqld")}, args...)...)
+	return exec.Command(filepath.Join(libraries, "ld-linux-x86-64.so.2"), append([]string{"--library-path", libraries, filepath.Join(f.root, "usr/sbin/mysqld")}, args...)...) //nolint:noctx // kill ends it
 }
 
 func (f *Fleet) options(data string, more ...string) []string {
@@ -189,8 +189,9 @@ var accounts = []string{
 func (f *Fleet) Start(id int) *Server {
 	f.t.Helper()
 	dir := filepath.Join(f.dir, fmt.Sprint(id))
-	must(f.t, run("", "cp", "-a", f.template(), dir))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(f.t, run(f.t.Context(), "", "cp", "-a", f.template(), dir))
+	var lc net.ListenConfig
+	listener, err := lc.Listen(f.t.Context(), "tcp", "127.0.0.1:0")
 	must(f.t, err)
 	addr := listener.Addr().String()
 	must(f.t, listener.Close())
@@ -202,8 +203,14 @@ func (f *Fleet) Start(id int) *Server {
 	c := f.command(f.options(dir, "--bind-address=127.0.0.1", "--port="+port, fmt.Sprintf("--server-id=%d", id),
 		"--socket="+filepath.Join(socket, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--log-error="+log)...)
 	must(f.t, c.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- c.Wait() }()
+	ended := make(chan struct{})
+	ready, done := context.WithTimeout(f.t.Context(), readyMax)
+	defer done()
+	go func() {
+		_ = c.Wait() // it is killed, or its log says why it has ended
+		close(ended)
+		done()
+	}()
 	s := &Server{Addr: addr, t: f.t}
 	killed := false
 	s.kill = func() {
@@ -220,12 +227,10 @@ func (f *Fleet) Start(id int) *Server {
 	local, err := open("unix", filepath.Join(socket, "s"), testservers.AccountRoot, "")
 	must(f.t, err)
 	defer local.Close()
-	ready, done := context.WithTimeout(f.t.Context(), readyMax)
-	defer done()
 	looks := testrun.NewPace(readyPoll)
 	defer looks.Stop()
 	for err = local.PingContext(ready); err != nil; err = local.PingContext(ready) {
-		if len(ended) != 0 || !looks.Wait(ready) {
+		if !looks.Wait(ready) {
 			text, _ := os.ReadFile(log)
 			f.t.Fatalf("start MySQL: %v\n%s", err, text)
 		}
