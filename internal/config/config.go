@@ -25,27 +25,33 @@ import (
 const fileBytesMax = 4 << 20
 
 // Load decodes the YAML file at path into config, a pointer to a struct that
-// holds the defaults.
-func Load(path string, config any) error {
+// holds the defaults. It may have 4 MiB.
+func Load(path string, config any) error { return LoadMax(path, fileBytesMax, config) }
+
+// LoadMax is Load of a file that a program may have written, of bytesMax at most.
+func LoadMax(path string, bytesMax int, config any) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open the configuration: %w", err)
 	}
 	defer f.Close() // read only: nothing to lose
-	text, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
+	text, err := io.ReadAll(io.LimitReader(f, int64(bytesMax)+1))
 	if err != nil {
 		return fmt.Errorf("read the configuration %s: %w", path, err)
 	}
-	if err := Decode(text, config); err != nil {
+	if err := DecodeMax(text, bytesMax, config); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
 // Decode decodes one YAML document into config, as Load does.
-func Decode(text []byte, config any) error {
-	if len(text) > fileBytesMax {
-		return fmt.Errorf("longer than %d bytes", fileBytesMax)
+func Decode(text []byte, config any) error { return DecodeMax(text, fileBytesMax, config) }
+
+// DecodeMax is Decode of bytesMax at most.
+func DecodeMax(text []byte, bytesMax int, config any) error {
+	if len(text) > bytesMax {
+		return fmt.Errorf("longer than %d bytes", bytesMax)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	switch err := decoder.Decode(config); {

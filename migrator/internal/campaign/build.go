@@ -228,11 +228,7 @@ func (b *builder) shardWaves() []Wave {
 // pace fills in what the operator has not said: at first everybody would take
 // four days, at most half a day, at least 40 days.
 func (b *builder) pace(p *Plan) {
-	var users uint64
-	for _, w := range p.Waves {
-		users += w.Users
-	}
-	pace := &p.Pace
+	users, pace := p.Users(), &p.Pace
 	pace.Max = cmp.Or(pace.Max, max(1, users/12, pace.Start, pace.Min))
 	pace.Min = cmp.Or(pace.Min, max(1, min(pace.Max, users/960)))
 	pace.Start = cmp.Or(pace.Start, min(pace.Max, max(pace.Min, users/96)))

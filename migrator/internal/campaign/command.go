@@ -225,7 +225,7 @@ func Send(ctx context.Context, dir string, o Order, wait time.Duration, watch Wa
 		return Receipt{}, err
 	}
 	obeyed := map[uint64]time.Time{}
-	j, err := openJournal(folder, func(e Entry) {
+	j, err := openJournal(folder, func(_ *State, e Entry) {
 		if e.Kind == EntryObeyed {
 			obeyed[e.Of] = e.At
 		}

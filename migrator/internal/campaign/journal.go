@@ -43,8 +43,8 @@ type journal struct {
 }
 
 // openJournal reads the plan and the journal in a campaign's folder. each, if
-// not nil, is told of every line.
-func openJournal(dir string, each func(Entry)) (*journal, error) {
+// not nil, is told of every line, and of the state that it leads to.
+func openJournal(dir string, each func(*State, Entry)) (*journal, error) {
 	text, err := os.ReadFile(filepath.Join(dir, planName))
 	if err != nil {
 		return nil, fmt.Errorf("campaign: %w", err)
@@ -62,7 +62,7 @@ func openJournal(dir string, each func(Entry)) (*journal, error) {
 				ErrJournal, filepath.Join(dir, planName))
 		}
 		if each != nil {
-			each(e)
+			each(j.state, e)
 		}
 	}
 	return j, errors.Join(j.read(), changed)

@@ -42,7 +42,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		level:     gauges("drover_campaign_verdict", "1 for the level of the last verdict, as the gate takes it, 0 for every other.", "level"),
 		steps:     gauges("drover_campaign_steps", "Steps by state.", "state"),
 		rate:      gauge("drover_campaign_rate_users_per_hour", "How fast users may move."),
-		users:     gauge("drover_campaign_users", "Users of the whole plan."),
+		users:     gauge("drover_campaign_users", "Users of the whole plan; those of the whitelist are among them."),
 		moved:     gauge("drover_campaign_moved_users", "Users whose step has moved them, and who are not back."),
 		failed:    counters("drover_campaign_failures_total", "Steps that failed, on the way there or back.").WithLabelValues(),
 		judged:    gauge("drover_campaign_verdict_timestamp_seconds", "When the last verdict was asked for."),
@@ -79,9 +79,9 @@ func (m *Metrics) take(e Entry, s *State) {
 	for _, state := range StepStates() {
 		m.steps.WithLabelValues(string(state)).Set(float64(s.count(state)))
 	}
-	users, moved := s.users()
-	m.users.Set(float64(users))
-	m.moved.Set(float64(moved))
+	users, _ := s.users()
+	m.users.Set(float64(users.All))
+	m.moved.Set(float64(users.Moved))
 	if e.Kind != EntryStep {
 		return
 	}
@@ -93,15 +93,20 @@ func (m *Metrics) take(e Entry, s *State) {
 	}
 }
 
-// users are those of the plan, and those who have moved.
-func (s *State) users() (all, moved uint64) {
+// users are those of the plan, and of the whitelist apart where they are among
+// them; see Plan.Users.
+func (s *State) users() (users, whitelisted Count) {
 	for _, t := range s.steps {
-		all += t.plan.Users
+		to := &users
+		if !s.plan.counts(t.plan.Kind()) {
+			to = &whitelisted
+		}
+		to.All += t.plan.Users
 		if t.state == Baking || t.state == Passed || t.state == Returning {
-			moved += t.plan.Users
+			to.Moved += t.plan.Users
 		}
 	}
-	return all, moved
+	return users, whitelisted
 }
 
 func (m *Metrics) decided(d Decision) {

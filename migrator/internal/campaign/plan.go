@@ -2,6 +2,7 @@ package campaign
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -101,6 +102,23 @@ type Wave struct {
 	Buckets int           `yaml:"buckets" json:"buckets"`
 	Takes   time.Duration `yaml:"takes" json:"takes"`
 	Steps   []Step        `yaml:"steps" json:"steps"`
+}
+
+// Users is how many users the plan moves. Those of the whitelist are among the ones
+// of the buckets and shards, and count alone where nothing else moves. It is right
+// once the waves' users are counted.
+func (p *Plan) Users() (n uint64) {
+	for _, w := range p.Waves {
+		if p.counts(w.Kind) {
+			n += w.Users
+		}
+	}
+	return n
+}
+
+// counts says whether the users of a kind of steps add to the plan's.
+func (p *Plan) counts(k Kind) bool {
+	return k != KindWhitelist || !slices.ContainsFunc(p.Waves, func(w Wave) bool { return w.Kind != KindWhitelist })
 }
 
 // Gate is what a step of the wave must pass before the next one begins.

@@ -50,6 +50,55 @@ func TestAPlanIsReadAsItWasWrittenAndSaysWhatItsKeysMean(t *testing.T) {
 	}
 }
 
+func TestAPlanOfAMillionBucketsInNoOrderIsReadAgain(t *testing.T) {
+	t.Parallel()
+	p := &Plan{Format: Format, Waves: []Wave{{Name: "batches", Kind: KindBuckets, Steps: make([]Step, 200)}}}
+	for b := bucketmap.BucketID(0); b < bucketmap.BucketsMax; b++ {
+		s := &p.Waves[0].Steps[b%200] // no two beside each other: 7 bytes each
+		s.Buckets.Buckets = append(s.Buckets.Buckets, b)
+	}
+	text, err := EncodePlan(p)
+	must(t, err)
+	again, err := DecodePlan(text)
+	must(t, err)
+	for i, s := range p.Waves[0].Steps {
+		if !slices.Equal(again.Waves[0].Steps[i].Buckets.Buckets, s.Buckets.Buckets) {
+			t.Fatalf("step %d of %d bytes is not as it was", i, len(text))
+		}
+	}
+}
+
+func TestUsersOfTheWhitelistAreAmongThoseOfTheirBuckets(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		p := f.plan(t)
+		var listed, all uint64
+		for _, w := range p.Waves {
+			if w.Kind == KindWhitelist {
+				listed += w.Users
+			} else {
+				all += w.Users
+			}
+		}
+		if listed == 0 || p.Users() != all {
+			t.Errorf("%d users on the whitelist, %d in all: want %d in all", listed, p.Users(), all)
+		}
+		if alone := (&Plan{Waves: p.Waves[:1]}).Users(); alone != listed {
+			t.Errorf("%d users, want those of the whitelist, %d, where nothing else moves", alone, listed)
+		}
+		dir := f.apply(t, p)
+		ended := start(t.Context(), f.runner(nil), dir)
+		reach(t, dir, "those of the whitelist over", func(s Status) bool { return s.Whitelisted == Count{listed, listed} && s.Users == Count{0, all} })
+		reach(t, dir, "done", func(s Status) bool { return s.Phase == PhaseDone })
+		must(t, <-ended)
+		s := read(t, dir)
+		if s.Users != (Count{all, all}) || s.Moved[len(s.Moved)-1].Users != all || s.Whitelisted != (Count{listed, listed}) {
+			t.Errorf("at the end %+v, %+v, and %+v", s.Users, s.Whitelisted, s.Moved[len(s.Moved)-1])
+		}
+	})
+}
+
 func TestAPlanIsRefusedForEveryReasonAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

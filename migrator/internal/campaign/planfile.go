@@ -9,11 +9,15 @@ import (
 	"drover/internal/config"
 )
 
+// PlanBytesMax bounds a plan: 1,048,576 buckets in ranges of one are 8 MB, and
+// 100,000 ids of the whitelist 25 MB.
+const PlanBytesMax = 64 << 20
+
 // DecodePlan reads a plan strictly: a key that it does not know, or one that is
 // there twice, is an error with its line.
 func DecodePlan(text []byte) (*Plan, error) {
 	p := &Plan{}
-	if err := config.Decode(text, p); err != nil {
+	if err := config.DecodeMax(text, PlanBytesMax, p); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPlan, err)
 	}
 	return p, nil
@@ -30,16 +34,14 @@ func EncodePlan(p *Plan) ([]byte, error) {
 
 // comments are what the file says beside its keys.
 func comments(p *Plan) yaml.CommentMap {
-	var users uint64
 	var takes time.Duration
 	for _, w := range p.Waves {
-		users += w.Users
 		takes += w.Takes
 	}
 	m := yaml.CommentMap{
 		"$.format": {yaml.HeadComment(
 			" The plan of a campaign: edit it, then: migrator campaign apply FILE",
-			fmt.Sprintf(" %d users in %d waves; what moves takes %s, and the bakes and the pace come on top:", users, len(p.Waves), takes.Round(time.Second)),
+			fmt.Sprintf(" %d users in %d waves; what moves takes %s, and the bakes and the pace come on top:", p.Users(), len(p.Waves), takes.Round(time.Second)),
 			" migrator campaign simulate FILE says when it will end.")},
 		"$.map":     {yaml.HeadComment(" The map that this plan was made for. Apply refuses it for another one.")},
 		"$.default": {yaml.HeadComment(" auto: the default becomes the target once more than half of the users live there. Or the datacenter to pin it to.")},

@@ -96,11 +96,13 @@ func (r *Reader) catchUp(folder string) error {
 }
 
 // take keeps of a line what a status has.
-func (p *past) take(e Entry) {
+func (p *past) take(s *State, e Entry) {
 	if p.entries = append(p.entries, e); len(p.entries) >= 2*journalMax {
 		p.entries = slices.Clone(p.entries[journalMax:])
 	}
 	switch {
+	case e.Kind == EntryStep && !s.plan.counts(s.byID[e.Step].plan.Kind()):
+		return
 	case e.Kind == EntryStep && e.State == Baking && !p.counted[e.Step]:
 		p.counted[e.Step] = true
 		p.users += e.Users

@@ -99,7 +99,7 @@ func (r *Runner) Run(ctx context.Context, dir string) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	silent := true // what was before this run is no news
-	j, err := openJournal(folder, func(e Entry) {
+	j, err := openJournal(folder, func(_ *State, e Entry) {
 		if !silent && r.Report != nil {
 			r.Report(e)
 		}

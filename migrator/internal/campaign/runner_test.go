@@ -28,7 +28,7 @@ func TestACampaignTakesEverybodyOverAndTheDefaultFlipsAtHalf(t *testing.T) {
 		must(t, f.runner(nil).Run(t.Context(), dir))
 		took := time.Since(began)
 		s := read(t, dir)
-		if s.Phase != PhaseDone || s.Users.Moved != s.Users.All || s.Users.All != 642 || strings.Trim(states(s), "pasde ") != "" || s.Default != "cloud" {
+		if s.Phase != PhaseDone || s.Users.Moved != s.Users.All || s.Users.All != 640 || strings.Trim(states(s), "pasde ") != "" || s.Default != "cloud" {
 			t.Errorf("after: %s, %+v, %s", s.Phase, s.Users, states(s))
 		}
 		for _, name := range []string{"alpha", "beta", "delta"} {

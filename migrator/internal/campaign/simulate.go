@@ -89,7 +89,7 @@ func Simulate(p *Plan, m Model, begin time.Time) (Simulation, error) {
 	median := at(0.5)
 	out.Median, out.P90 = median.now, at(0.9).now
 	out.TookMedian, out.TookP90 = out.Median.Sub(begin), out.P90.Sub(begin)
-	out.Users, _ = median.s.users()
+	out.Users = median.s.plan.Users()
 	out.Steps = len(median.s.steps)
 	out.Returns, out.Failures, out.Held = median.returns, median.failures, median.held
 	for _, one := range runs {
@@ -134,8 +134,7 @@ type hourOf struct {
 }
 
 func newSim(s *State, pacer *Pacer, now time.Time) *sim {
-	all, _ := s.users()
-	return &sim{s: s, pacer: pacer, now: now, begin: now, all: all, ends: map[StepID]time.Time{}, factor: 1}
+	return &sim{s: s, pacer: pacer, now: now, begin: now, all: s.plan.Users(), ends: map[StepID]time.Time{}, factor: 1}
 }
 
 func (m *sim) put(e Entry) error {

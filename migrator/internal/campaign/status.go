@@ -39,6 +39,9 @@ type Status struct {
 	Default string    `json:"default,omitempty"` // the datacenter
 	Pace    PaceNow   `json:"pace"`
 	Users   Count     `json:"users"`
+	// Whitelisted are those of the whitelist, where they are among Users: their
+	// buckets move later.
+	Whitelisted Count `json:"whitelisted,omitzero"`
 	// Verdict is the last one that a decision was made by.
 	Verdict  *VerdictNow `json:"verdict,omitempty"`
 	Decision *Decision   `json:"decision,omitempty"`
@@ -129,7 +132,7 @@ func (out *Status) fill(s *State) {
 			out.Pace.LastHour += m.Users
 		}
 	}
-	out.Users.All, out.Users.Moved = s.users()
+	out.Users, out.Whitelisted = s.users()
 	if d := s.decision; d != nil {
 		out.Decision = d.Decision
 		out.Verdict = &VerdictNow{Level: d.Level, Reason: d.Why, At: d.At, Figures: d.Figures}

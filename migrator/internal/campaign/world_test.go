@@ -286,7 +286,7 @@ func readJournal(t *testing.T, dir string) []Entry {
 	folder, err := current(dir)
 	must(t, err)
 	var all []Entry
-	_, err = openJournal(folder, func(e Entry) { all = append(all, e) })
+	_, err = openJournal(folder, func(_ *State, e Entry) { all = append(all, e) })
 	must(t, err)
 	return all
 }

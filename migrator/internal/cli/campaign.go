@@ -152,14 +152,10 @@ func (k *campaigns) servers(plan *campaign.Plan) error {
 	return nil
 }
 
-// planBytesMax bounds a plan: 1,048,576 buckets in ranges of one are 8 MB, and
-// 100,000 ids of the whitelist 25 MB.
-const planBytesMax = 64 << 20
-
 func readPlan(path string) (*campaign.Plan, error) {
 	info, err := os.Stat(path)
-	if err == nil && info.Size() > planBytesMax {
-		err = fmt.Errorf("%s has %d bytes: want %d at most", path, info.Size(), planBytesMax)
+	if err == nil && info.Size() > campaign.PlanBytesMax {
+		err = fmt.Errorf("%s has %d bytes: want %d at most", path, info.Size(), campaign.PlanBytesMax)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)

@@ -220,14 +220,14 @@ func (k *campaigns) writePlan(plan *campaign.Plan, f campaignPlanFlags) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	users, steps := uint64(0), 0
+	steps := 0
 	for _, w := range plan.Waves {
-		users, steps = users+w.Users, steps+len(w.Steps)
+		steps += len(w.Steps)
 	}
 	if k.json() {
 		return k.printJSON(plan)
 	}
 	k.printf("%s: %d users in %d waves and %d steps, for map %d; read it, edit it, then: migrator campaign apply %s\n",
-		f.out, users, len(plan.Waves), steps, plan.Map.Version, f.out)
+		f.out, plan.Users(), len(plan.Waves), steps, plan.Map.Version, f.out)
 	return nil
 }

@@ -126,7 +126,11 @@ func (k *campaigns) printStatus(s campaign.Status) error {
 	if s.Reason != "" {
 		fmt.Fprintf(&b, ": %s", short200(plain(s.Reason)))
 	}
-	fmt.Fprintf(&b, "\nusers    %s of %d moved\n", share(s.Users.Moved, s.Users.All), s.Users.All)
+	fmt.Fprintf(&b, "\nusers    %s of %d moved", share(s.Users.Moved, s.Users.All), s.Users.All)
+	if w := s.Whitelisted; w.All != 0 {
+		fmt.Fprintf(&b, ", and %d of %d of them by the whitelist", w.Moved, w.All)
+	}
+	b.WriteString("\n")
 	fmt.Fprintf(&b, "pace     %.0f users an hour (%d to %d), %d in the last hour\n", s.Pace.Rate, s.Pace.Min, s.Pace.Max, s.Pace.LastHour)
 	if v := s.Verdict; v != nil && v.Level != "" {
 		fmt.Fprintf(&b, "verdict  %s, %s: %s\n", v.Level, v.At.Local().Format("2006-01-02 15:04:05"), short200(plain(v.Reason)))

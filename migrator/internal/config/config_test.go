@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -87,6 +89,50 @@ func TestWeightsAreUsersABucket(t *testing.T) {
 	}
 	if weight, err := LoadWeights(""); err != nil || weight != nil {
 		t.Errorf("no file: %v", err)
+	}
+	for text, words := range map[string]string{
+		"":                                "it is empty",
+		"- 1":                             "line 1: want ranges",
+		"0-9: 200\n5: 1":                  "line 2: bucket 5 stands further up",
+		"0-9: 200\n9-5: 1":                "line 2: \"9-5\"",
+		"0-9: 200\n\n[1]: 1":              "line 3: \"\": want buckets",
+		"0-9: many":                       "line 1: 0-9 has \"many\" users",
+		"0-9: -1":                         "\"-1\" users",
+		"0-9: [1]":                        "want a number",
+		"0-9: 1\n---\n10: 1":              "more than one document",
+		strings.Repeat("#", 32<<20) + "#": "longer than",
+	} {
+		write(t, path, text)
+		if _, err := LoadWeights(path); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%.20q: %v; want an error with %q", text, err, words)
+		}
+	}
+}
+
+// The readers of YAML that make a map take minutes for a million buckets: what a
+// key costs them grows with the keys.
+func TestABucketOfManyWeightsCostsNoMoreThanOneOfFew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weights.yaml")
+	cost := func(buckets int) uint64 {
+		var text strings.Builder
+		for b := range buckets {
+			fmt.Fprintf(&text, "\"%d\": %d\n", b, b%977)
+		}
+		write(t, path, text.String())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		weight, err := LoadWeights(path)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := buckets - 1; weight(bucketmap.BucketID(last)) != uint64(last%977) {
+			t.Errorf("the last bucket has %d users", weight(bucketmap.BucketID(last)))
+		}
+		return (after.TotalAlloc - before.TotalAlloc) / uint64(buckets)
+	}
+	if few, many := cost(2_000), cost(64_000); many > 2*few {
+		t.Errorf("%d bytes a bucket, and %d with 32 times as many", few, many)
 	}
 }
 

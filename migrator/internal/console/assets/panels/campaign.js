@@ -51,7 +51,8 @@ export function campaign(session) {
         run.className = stuck ? "state bad" : idle ? "state warn" : "note";
         bar.max = Math.max(1, s.users.all);
         bar.value = s.users.moved;
-        setText(moved, `${count(s.users.moved)} of ${count(s.users.all)} users have moved${s.users.all ? `, ${percent(s.users.moved / s.users.all)}` : ""}.`);
+        setText(moved, `${count(s.users.moved)} of ${count(s.users.all)} users have moved${s.users.all ? `, ${percent(s.users.moved / s.users.all)}` : ""}` +
+          (s.whitelisted ? `, and ${count(s.whitelisted.moved)} of ${count(s.whitelisted.all)} of them by the whitelist.` : "."));
         figures(put, s);
         buttons.update(s);
       },
