@@ -336,8 +336,12 @@ func unexpected(err error) error {
 }
 
 // Sending says whether the request's body is still being sent: nobody else may
-// touch it then.
-func (x *Exchange) Sending() bool { return x.pump.running() }
+// touch it then. A last write that is under way is waited for: an answer that
+// comes as soon as the body is read must not cost the client its connection.
+func (x *Exchange) Sending() bool {
+	x.pump.finish()
+	return x.pump.running()
+}
 
 // StopSending ends the sending of a body that is under way: the answer has come
 // before its end. The connection is not used again then.

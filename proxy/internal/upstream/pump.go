@@ -68,20 +68,27 @@ func (p *pump) sentFor() time.Duration {
 	return max(time.Since(p.begun)-time.Duration(ended), 1)
 }
 
+// finish waits for a last write that is under way: the application has read it
+// most often, and only the pump has not been told yet.
+func (p *pump) finish() {
+	if p.done == nil || !p.last.Load() {
+		return
+	}
+	timer := time.NewTimer(lastWriteMax)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+}
+
 // stop ends the pump and waits for it. What it had not sent stays with the
 // client's connection. It says whether the body had been sent as a whole.
 func (p *pump) stop() bool {
 	if p.done == nil {
 		return p.err == nil && !p.failed
 	}
-	if p.last.Load() {
-		timer := time.NewTimer(lastWriteMax)
-		select {
-		case <-p.done:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+	p.finish()
 	p.stopping.Store(true)
 	body := p.exchange.request.Body
 	if p.running() {
