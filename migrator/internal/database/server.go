@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"drover/bucketmap"
+	"drover/shardlib/fence"
 )
 
 // Account is the migrator's own database account, the one that passes the
@@ -163,9 +164,9 @@ const (
 )
 
 // TimedOut says whether err is the server's word that a lock was not to be had
-// in time, or that it chose this transaction to end a deadlock: nothing was
-// changed, and trying again later is right.
+// in time, that it chose this transaction to end a deadlock, or that it ended a
+// change of the fence: nothing was changed, and trying again later is right.
 func TimedOut(err error) bool {
 	number, ok := ErrorNumber(err)
-	return ok && (number == erLockWaitTimeout || number == erDeadlock || number == erStatementTimeout) || errors.Is(err, ErrBound)
+	return ok && (number == erLockWaitTimeout || number == erDeadlock || number == erStatementTimeout) || errors.Is(err, ErrBound) || errors.Is(err, fence.ErrUnfinished)
 }
