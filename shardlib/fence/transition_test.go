@@ -2,7 +2,10 @@ package fence
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +93,31 @@ func TestOldRunLosesItsRowsToANewOne(t *testing.T) {
 	}
 	if err := Transition(ctx, s.drover, Change{Buckets: batch, From: Frozen, FromToken: second, To: Active}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// deaf is a server that calls a change a success and makes none.
+type deaf struct{ Querier }
+
+func (deaf) ExecContext(context.Context, string, ...any) (sql.Result, error) {
+	return driver.RowsAffected(0), nil
+}
+
+func TestAChangeThatTheServerEndedSilentlyIsToldFromALostRow(t *testing.T) {
+	s := newShard(t)
+	change := Change{Buckets: []bucketmap.BucketID{4, 5}, From: Active, To: Frozen, ToToken: Token{"m", 1}}
+	if err := TransitionWithin(t.Context(), deaf{s.drover}, freezeBound, change); !errors.Is(err, ErrUnfinished) || errors.Is(err, ErrLostRow) {
+		t.Errorf("rows as they were: %v; want ErrUnfinished", err)
+	}
+	if err := Transition(t.Context(), deaf{s.drover}, change); !errors.Is(err, ErrLostRow) {
+		t.Errorf("without a bound: %v; want ErrLostRow", err)
+	}
+	other := Change{Buckets: []bucketmap.BucketID{5}, From: Active, To: Active, ToToken: Token{"n", 1}}
+	if err := Transition(t.Context(), s.drover, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := TransitionWithin(t.Context(), deaf{s.drover}, freezeBound, change); !errors.Is(err, ErrLostRow) || !strings.Contains(err.Error(), "bucket 5 is active with move_id \"n/1\"") {
+		t.Errorf("a row that another move has: %v; want ErrLostRow that names it", err)
 	}
 }
 
