@@ -15,9 +15,10 @@ import (
 // changed by hand.
 var ErrLostRow = errors.New("fence rows are not as the move left them")
 
-// ErrUnfinished is returned when a bounded change was not made of rows that are as
-// it starts from: the server has ended the statement, and called that a success.
-// Nothing is to be committed; to try again is right.
+// ErrUnfinished is returned when a change was not made of rows that are as it
+// starts from. MariaDB 10.11 answers an UPDATE or DELETE of one table that it ends
+// while it plans it, because its time is up or by KILL QUERY, with success and no
+// rows. Nothing is to be committed; to try again is right.
 var ErrUnfinished = errors.New("the server has ended the change before its end")
 
 // Change is one compare-and-swap on rows of the fence.
@@ -35,7 +36,7 @@ type Change struct {
 
 // Transition changes all rows or none, in one statement: run it in a
 // transaction, and roll that back on an error. It is ErrLostRow when a row is
-// not as the change starts from.
+// not as the change starts from, or else ErrUnfinished.
 func Transition(ctx context.Context, q Querier, c Change) error {
 	return TransitionWithin(ctx, q, "", c)
 }
@@ -64,33 +65,37 @@ func TransitionWithin(ctx context.Context, q Querier, bound string, c Change) er
 	if n == int64(want) {
 		return nil
 	}
-	// Twice in 192 promotions under faults MariaDB 10.11 changed no row, gave no error,
-	// and the row was before and after as the change starts from.
-	if bound != "" {
-		rows, err := Rows(ctx, q, c.Buckets)
-		other := slices.IndexFunc(rows, func(r Row) bool { return !c.isEnd(r) })
-		switch {
-		case err != nil:
-			return fmt.Errorf("fence: %s → %s: %d of %d rows were changed: %w", c.From, c.To, n, want, err)
-		case other >= 0:
-			return fmt.Errorf("fence: %s → %s: bucket %d is %s with move_id %q, not %s with %q: %w; run migrator status",
-				c.From, c.To, rows[other].Bucket, rows[other].State, rows[other].Token, c.From, c.FromToken, ErrLostRow)
-		case len(rows) == want:
-			return fmt.Errorf("fence: %s → %s: %w: %d of %d rows were changed", c.From, c.To, ErrUnfinished, n, want)
-		}
-	}
-	return fmt.Errorf("fence: %s → %s: %d of %d rows are %s with move_id %q: %w; run migrator status",
-		c.From, c.To, n, want, c.From, c.FromToken, ErrLostRow)
+	return c.Unmade(ctx, q, n)
 }
 
-// isEnd says whether a row is as the change starts from, or as it leaves it.
-func (c *Change) isEnd(r Row) bool {
-	return r.State == c.From && r.Token == c.FromToken || r.State == c.To && r.Token == c.ToToken
+// Unmade returns why a change was made of n rows only: ErrLostRow, or
+// ErrUnfinished where none was changed and all are as the change starts from.
+func (c *Change) Unmade(ctx context.Context, q Querier, n int64) error {
+	_, want := inList(c.Buckets)
+	rows, err := Rows(ctx, q, c.Buckets)
+	if err != nil {
+		return fmt.Errorf("fence: %s → %s: %d of %d rows were changed: %w", c.From, c.To, n, want, err)
+	}
+	other := slices.IndexFunc(rows, func(r Row) bool {
+		changed := n > 0 && r.State == c.To && r.Token == c.ToToken
+		return !changed && (r.State != c.From || r.Token != c.FromToken)
+	})
+	switch {
+	case other >= 0:
+		return fmt.Errorf("fence: %s → %s: bucket %d is %s with move_id %q, not %s with %q: %w; run migrator status",
+			c.From, c.To, rows[other].Bucket, rows[other].State, rows[other].Token, c.From, c.FromToken, ErrLostRow)
+	case len(rows) < want:
+		return fmt.Errorf("fence: %s → %s: %d of %d buckets have a row: %w; run migrator init", c.From, c.To, len(rows), want, ErrLostRow)
+	case n == 0:
+		return fmt.Errorf("fence: %s → %s: %w: none of %d rows was changed", c.From, c.To, ErrUnfinished, want)
+	default:
+		return fmt.Errorf("fence: %s → %s: %d of %d rows were changed: %w; run migrator status", c.From, c.To, n, want, ErrLostRow)
+	}
 }
 
 // TakeOver gives the rows of a move to a newer run of it, whatever their state.
-// Rows that a newer run has already stay with it. It returns the rows that the
-// move has now.
+// Rows that a newer run has already stay with it: that is ErrLostRow, and a row that
+// an older run has still is ErrUnfinished. It returns the rows that the move has now.
 func TakeOver(ctx context.Context, q Querier, buckets []bucketmap.BucketID, token Token) ([]Row, error) {
 	in, _ := inList(buckets)
 	_, err := q.ExecContext(ctx, "UPDATE "+Table+byKey+" SET move_id = ? WHERE bucket IN ("+in+
@@ -104,7 +109,10 @@ func TakeOver(ctx context.Context, q Querier, buckets []bucketmap.BucketID, toke
 		return nil, err
 	}
 	for _, r := range rows {
-		if r.Token.Move == token.Move && r.Token.Run != token.Run {
+		switch {
+		case r.Token.Move == token.Move && r.Token.Run < token.Run:
+			return nil, fmt.Errorf("fence: take over %s: %w: bucket %d is with %s still", token, ErrUnfinished, r.Bucket, r.Token)
+		case r.Token.Move == token.Move && r.Token.Run > token.Run:
 			return nil, fmt.Errorf("fence: take over %s: bucket %d is with %s: %w; another migrator runs this move",
 				token, r.Bucket, r.Token, ErrLostRow)
 		}

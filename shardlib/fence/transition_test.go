@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -109,8 +110,18 @@ func TestAChangeThatTheServerEndedSilentlyIsToldFromALostRow(t *testing.T) {
 	if err := TransitionWithin(t.Context(), deaf{s.drover}, freezeBound, change); !errors.Is(err, ErrUnfinished) || errors.Is(err, ErrLostRow) {
 		t.Errorf("rows as they were: %v; want ErrUnfinished", err)
 	}
-	if err := Transition(t.Context(), deaf{s.drover}, change); !errors.Is(err, ErrLostRow) {
-		t.Errorf("without a bound: %v; want ErrLostRow", err)
+	nowhere := change
+	nowhere.Buckets = []bucketmap.BucketID{5, testBuckets}
+	if err := Transition(t.Context(), s.drover, nowhere); !errors.Is(err, ErrLostRow) || !strings.Contains(err.Error(), "1 of 2 buckets have a row") {
+		t.Errorf("a bucket without a row: %v; want ErrLostRow", err)
+	}
+	s.must(s.drover, "UPDATE "+Table+" SET state = 'active', move_id = '' WHERE bucket = 5") // no transaction undid it
+	first, second := Token{"taken", 1}, Token{"taken", 2}
+	if err := Transition(t.Context(), s.drover, Change{Buckets: []bucketmap.BucketID{6}, From: Active, To: Active, ToToken: first}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TakeOver(t.Context(), deaf{s.drover}, []bucketmap.BucketID{6}, second); !errors.Is(err, ErrUnfinished) || errors.Is(err, ErrLostRow) {
+		t.Errorf("a row of an older run: %v; want ErrUnfinished", err)
 	}
 	other := Change{Buckets: []bucketmap.BucketID{5}, From: Active, To: Active, ToToken: Token{"n", 1}}
 	if err := Transition(t.Context(), s.drover, other); err != nil {
@@ -118,6 +129,39 @@ func TestAChangeThatTheServerEndedSilentlyIsToldFromALostRow(t *testing.T) {
 	}
 	if err := TransitionWithin(t.Context(), deaf{s.drover}, freezeBound, change); !errors.Is(err, ErrLostRow) || !strings.Contains(err.Error(), "bucket 5 is active with move_id \"n/1\"") {
 		t.Errorf("a row that another move has: %v; want ErrLostRow that names it", err)
+	}
+}
+
+// No double can say how the server ends a statement.
+func TestAnEndedChangeIsNeverTakenForALostRow(t *testing.T) {
+	s := newShard(t)
+	there := Change{Buckets: []bucketmap.BucketID{5}, From: Active, To: Frozen, ToToken: Token{"m", 1}}
+	back := Change{Buckets: there.Buckets, From: Frozen, FromToken: there.ToToken, To: Active}
+	made, timeUp, unfinished := 0, 0, 0
+	for i := 0; i < 10_000 && (made == 0 || unfinished < 3); i++ {
+		bound := fmt.Sprintf("SET STATEMENT max_statement_time=%.6f FOR ", float64(10*(1+i%8))/1e6)
+		err := TransitionWithin(t.Context(), s.drover, bound, there)
+		switch number, _ := errors.AsType[*mysql.MySQLError](err); {
+		case err == nil:
+			made++
+			if err := Transition(t.Context(), s.drover, back); err != nil {
+				t.Fatal(err)
+			}
+		case errors.Is(err, ErrUnfinished):
+			unfinished++
+		case number != nil && number.Number == 1969:
+			timeUp++
+			// It may have been made, and the time have been up after it.
+			if err := Transition(t.Context(), s.drover, back); err != nil && !errors.Is(err, ErrLostRow) {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d made, %d times up, %d ended with success", made, timeUp, unfinished)
+	if made == 0 || timeUp+unfinished == 0 {
+		t.Error("nothing was ended, or everything")
 	}
 }
 

@@ -13,8 +13,11 @@ import (
 // was changed by it.
 var ErrBound = errors.New("ended for want of time")
 
-// erQueryInterrupted is how a statement ends that KILL QUERY met.
-const erQueryInterrupted = 1317
+const (
+	erQueryInterrupted = 1317 // by KILL QUERY
+	erConnectionKilled = 1927 // by KILL; MariaDB's
+	erServerShutdown   = 1053
+)
 
 // endMax bounds the KILL of a statement; a server that does not answer for so
 // long has lost the session's connection too.

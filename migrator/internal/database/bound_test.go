@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"drover/internal/testrun"
 	"drover/tools/testservers"
@@ -112,5 +115,32 @@ func TestAStatementThatEndsInTimeIsLeftAlone(t *testing.T) {
 		if err := s.EndAfter(t.Context(), s.DB, time.Hour, func() error { return c }); !errors.Is(err, c) {
 			t.Errorf("error %v, want %v", err, c)
 		}
+	}
+}
+
+func TestTheBoundOfTheServersUsersIsNotTheMigrators(t *testing.T) {
+	mariadb, name, err := server.Database(t.Context())
+	must(t, err)
+	must(t, mariadb.Exec(t.Context(), "SET GLOBAL max_statement_time = 77"))
+	t.Cleanup(func() { must(t, mariadb.Exec(context.Background(), "SET GLOBAL max_statement_time = DEFAULT")) })
+	s, err := Open("alpha", "legacy", mariadb.Addr(), name, Account{User: testservers.AccountDrover, Password: testservers.Password})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	var bound float64
+	must(t, s.DB.QueryRowContext(t.Context(), "SELECT @@max_statement_time").Scan(&bound))
+	if bound != 0 {
+		t.Errorf("a session's statements are ended after %g s", bound)
+	}
+}
+
+func TestWhatTheServerEndsMayHaveCommitted(t *testing.T) {
+	for number, want := range map[uint16]bool{1317: true, 1927: true, 1053: true, 1969: true, 1205: false, 1213: false, 1290: false} {
+		err := fmt.Errorf("wrapped: %w", &mysql.MySQLError{Number: number})
+		if got := Interrupted(err); got != want {
+			t.Errorf("%d: %t, want %t", number, got, want)
+		}
+	}
+	if Interrupted(nil) || Interrupted(sql.ErrConnDone) {
+		t.Error("an error that is not the server's")
 	}
 }

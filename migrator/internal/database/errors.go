@@ -29,9 +29,21 @@ func ConnectionLost(err error) bool {
 		errors.Is(err, sql.ErrConnDone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
-// ErrOutcomeUnknown is returned when the connection was lost at COMMIT: the
-// transaction may have been committed or not. What to do next must be read
-// from the database.
+// Interrupted says whether err is the server's word that it ended a statement:
+// KILL, the end of its time, or the server's own end. A COMMIT that is ended so
+// may have committed.
+func Interrupted(err error) bool {
+	switch number, _ := ErrorNumber(err); number {
+	case erQueryInterrupted, erStatementTimeout, erConnectionKilled, erServerShutdown:
+		return true
+	default:
+		return false
+	}
+}
+
+// ErrOutcomeUnknown is returned when the connection was lost at COMMIT, or the
+// server ended that: the transaction may have been committed or not. What to do
+// next must be read from the database.
 var ErrOutcomeUnknown = errors.New("the outcome of the commit is unknown")
 
 // InTx runs f in a transaction of its own connection. An error of f rolls it
@@ -48,7 +60,7 @@ func InTx(ctx context.Context, db interface {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		if _, ok := ErrorNumber(err); ok {
+		if _, ok := ErrorNumber(err); ok && !Interrupted(err) {
 			return fmt.Errorf("commit: %w", err)
 		}
 		return fmt.Errorf("commit: %w: %w", ErrOutcomeUnknown, err)

@@ -53,10 +53,11 @@ const (
 )
 
 // ofFamily are the session's variables that have other names on MySQL, or are
-// not there: it bounds no idle transaction. Which family the server is of is not
+// not there: it bounds no idle transaction. What the server bounds statements
+// with is for its users; the migrator's have bounds of their own. Which family the server is of is not
 // known before it is connected, and each takes the other's words for a comment.
-var ofFamily = fmt.Sprintf(" /*M!100500 , tx_isolation = 'READ-COMMITTED', idle_transaction_timeout = %d */"+
-	" /*!80000 , transaction_isolation = 'READ-COMMITTED' */", idleSeconds)
+var ofFamily = fmt.Sprintf(" /*M!100500 , tx_isolation = 'READ-COMMITTED', idle_transaction_timeout = %d, max_statement_time = 0 */"+
+	" /*!80000 , transaction_isolation = 'READ-COMMITTED', max_execution_time = 0 */", idleSeconds)
 
 // Open prepares connections to a server; it does not connect. The session
 // speaks bytes (no conversion between character sets), UTC and strict SQL, so

@@ -77,7 +77,7 @@ func (r *run) freezeInAGap(ctx context.Context, c *crossing, looking time.Durati
 	// The users wait from when the rows are locked.
 	err := c.source.ask(ctx, "", gapText(update, rows, int(max(1, looking/gapPause))), "@@last_gtid, @drover_waited", &own, &waitedMicros)
 	if err != nil {
-		return database.GTID{}, err
+		return database.GTID{}, r.whyNot(ctx, c.source, err)
 	}
 	c.began = began.Add(time.Duration(waitedMicros) * time.Microsecond)
 	return database.ParseGTID(own)
@@ -129,17 +129,31 @@ const (
 // it. The server has ended the script when it says so; what became of it stands
 // in the rows.
 func (r *run) freezeQueued(ctx context.Context, c *crossing) (database.GTID, error) {
+	return r.freezeWithin(ctx, c, r.lockBound())
+}
+
+func (r *run) freezeWithin(ctx context.Context, c *crossing, bound string) (database.GTID, error) {
 	body := transitionScript(r.move.Buckets, fence.Active, fence.Frozen, r.token)
 	c.began = time.Now()
 	var own string
-	err := c.source.ask(ctx, r.lockBound(), scriptHead+string(body.body)+"COMMIT;\n", "@@last_gtid", &own)
+	err := c.source.ask(ctx, bound, scriptHead+string(body.body)+"COMMIT;\n", "@@last_gtid", &own)
 	if number, ok := database.ErrorNumber(err); ok && number == erTimeUp {
 		return r.frozenInTime(ctx, c.source, err)
 	}
 	if err != nil {
-		return database.GTID{}, err
+		return database.GTID{}, r.whyNot(ctx, c.source, err)
 	}
 	return database.ParseGTID(own)
+}
+
+// whyNot tells rows that are not as the freeze starts from, which a script cannot
+// tell, from a freeze that the server ended: see fence.ErrUnfinished.
+func (r *run) whyNot(ctx context.Context, s *session, why error) error {
+	if !errors.Is(why, fence.ErrLostRow) {
+		return why
+	}
+	freeze := fence.Change{Buckets: r.move.Buckets, From: fence.Active, FromToken: r.token, To: fence.Frozen, ToToken: r.token}
+	return freeze.Unmade(ctx, s.conn, 0)
 }
 
 // frozenInTime returns the id of the freeze if it was committed before its time

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +146,100 @@ func TestAQueuedFreezeWaitsForAWriterAndThenHasTheRow(t *testing.T) {
 	must(t, <-ended)
 	if n := w.count(w.alpha, "SELECT COUNT(*) FROM drover_fence WHERE bucket = 7 AND state = 'frozen'"); n != 1 {
 		t.Error("the row is not frozen")
+	}
+}
+
+// The server calls some of the changes that it ends a success: see
+// fence.ErrUnfinished.
+func TestAFreezeThatTheServerEndsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	r, c := w.freezer(Buckets{7, 9}, testLimits())
+	look := func() (states string) {
+		t.Helper()
+		must(t, r.from.DB.QueryRowContext(ctx, "SELECT GROUP_CONCAT(state ORDER BY bucket) FROM drover_fence WHERE bucket IN (7, 9)").Scan(&states))
+		return states
+	}
+	frozen, ended := 0, 0
+	var last uint64
+	for i := 0; i < 5000 && (frozen == 0 || ended < 200); i++ {
+		// A script takes 0.1 ms and more to its change.
+		own, err := r.freezeWithin(ctx, c, fmt.Sprintf("SET STATEMENT max_statement_time=%.6f FOR ", float64(20*(1+i%25))/1e6))
+		states := look()
+		switch {
+		case err == nil:
+			frozen++
+			if states != "frozen,frozen" || own.Sequence <= last {
+				t.Fatalf("%d: frozen at %s, after %d, and the rows are %s", i, own, last, states)
+			}
+			last = own.Sequence
+			must(t, fence.Transition(ctx, r.from.DB, fence.Change{
+				Buckets: r.move.Buckets, From: fence.Frozen, FromToken: r.token, To: fence.Active, ToToken: r.token}))
+		case notFree(err):
+			ended++
+			// Nor may the session's next transaction commit it.
+			if state := c.source.settings(t); states != "active,active" || !strings.HasSuffix(state, " 0") {
+				t.Fatalf("%d: the rows are %s, the session %q after %v", i, states, state, err)
+			}
+		default:
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d frozen, %d ended", frozen, ended)
+	if frozen == 0 || ended == 0 {
+		t.Error("nothing was ended, or everything")
+	}
+	// A row that another move has is lost all the same.
+	must(t, fence.Transition(ctx, r.from.DB, fence.Change{
+		Buckets: Buckets{9}, From: fence.Active, FromToken: r.token, To: fence.Active, ToToken: fence.Token{Move: "other", Run: 1}}))
+	for name, freeze := range r.freezes(c) {
+		if _, err := freeze(ctx); !errors.Is(err, fence.ErrLostRow) || notFree(err) {
+			t.Errorf("%s: error %v, want ErrLostRow", name, err)
+		}
+	}
+}
+
+// KILL QUERY keeps a script from its handler, and so from its ROLLBACK.
+func TestAScriptThatSomebodyEndsIsSeenDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx := t.Context()
+	writer, err := w.open(w.alpha).BeginTx(ctx, nil)
+	must(t, err)
+	defer func() { _ = writer.Rollback() }()
+	_, err = fence.CheckWrite(ctx, writer, 20)
+	must(t, err)
+	const wait = "UPDATE drover_fence SET epoch = epoch + 1 WHERE bucket = 20"
+	for name, before := range map[string]string{"in its transaction": wait, "past its commit": "COMMIT;\n" + wait} {
+		r, c := w.freezer(Buckets{7, 9}, testLimits())
+		body := transitionScript(r.move.Buckets, fence.Active, fence.Frozen, r.token)
+		body.add(before)
+		ended := make(chan error, 1)
+		go func() { _, err := c.source.run(ctx, body); ended <- err }()
+		testrun.Until(t, "the script waits", func() error {
+			if w.count(w.alpha, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND info = ?", c.source.id, wait) == 0 {
+				return errors.New("it does not wait")
+			}
+			return nil
+		})
+		_, err := r.from.DB.ExecContext(ctx, "KILL QUERY ?", c.source.id)
+		must(t, err)
+		if err := <-ended; !errors.Is(err, database.ErrOutcomeUnknown) || notFree(err) {
+			t.Errorf("%s: error %v, want ErrOutcomeUnknown", name, err)
+		}
+		if n := w.count(w.alpha, "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ?", c.source.id); n != 0 {
+			t.Errorf("%s: the session is still there", name)
+		}
+		want := 0
+		if strings.HasPrefix(before, "COMMIT") {
+			want = 2
+		}
+		if n := w.count(w.alpha, "SELECT COUNT(*) FROM drover_fence WHERE bucket IN (7, 9) AND state = 'frozen'"); n != want {
+			t.Errorf("%s: %d rows are frozen, want %d", name, n, want)
+		}
+		_, err = r.from.DB.ExecContext(ctx, "UPDATE drover_fence SET state = 'active' WHERE bucket IN (7, 9)")
+		must(t, err)
 	}
 }
 

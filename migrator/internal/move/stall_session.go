@@ -24,6 +24,10 @@ import (
 // what became of it: a script that commits after that look could freeze a
 // bucket that nobody thaws. A process that dies here leaves its successor a new
 // token to set first, which the script then does not find.
+//
+// A script that the server ends, by KILL QUERY or for want of time, may end
+// without its handler: within its transaction, which the session's next START
+// TRANSACTION would commit, or past its COMMIT.
 
 const (
 	// scriptMax bounds the wait for an answer: a commit that waits for a slow
@@ -95,7 +99,8 @@ func (s *session) run(ctx context.Context, body script) (database.GTID, error) {
 // ask carries out a text that ends with a commit, and scans the columns that are
 // selected after it. The error is as that of run. bound is empty, or bounds the
 // time of the whole, see database.WithinMillis; an error for want of time does
-// not say then whether the commit was before it.
+// not say then whether the commit was before it. The session is in no transaction
+// after it.
 func (s *session) ask(ctx context.Context, bound, text, columns string, scan ...any) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -106,10 +111,16 @@ func (s *session) ask(ctx context.Context, bound, text, columns string, scan ...
 	if err == nil {
 		return nil
 	}
-	switch number, ok := database.ErrorNumber(err); {
-	case ok && number == lostRowNumber:
+	number, answered := database.ErrorNumber(err)
+	if answered && number == erTimeUp && bound != "" {
+		if _, failure := s.conn.ExecContext(sending, "ROLLBACK"); failure == nil {
+			return err
+		}
+	}
+	switch {
+	case answered && number == lostRowNumber:
 		return fmt.Errorf("%w: %w; run migrator status", fence.ErrLostRow, err)
-	case ok:
+	case answered && !database.Interrupted(err):
 		return err
 	}
 	if endErr := s.end(ctx); endErr != nil {
