@@ -205,7 +205,12 @@ func (j *Journal) Remark(ctx context.Context, r *Record, note string) error {
 func (j *Journal) TakeOver(ctx context.Context, move bucketmap.MoveID) (*Record, error) {
 	var r *Record
 	err := database.InTx(ctx, j.server.DB, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE drover_move SET run = run + 1 WHERE id = ?", string(move)); err != nil {
+		res, err := tx.ExecContext(ctx, "UPDATE drover_move SET run = run + 1 WHERE id = ?", string(move))
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
 			return err
 		}
 		records, err := j.query(ctx, tx, "WHERE id = ?", string(move))
@@ -214,6 +219,9 @@ func (j *Journal) TakeOver(ctx context.Context, move bucketmap.MoveID) (*Record,
 		}
 		if len(records) == 0 {
 			return ErrNoMove
+		}
+		if n != 1 { // two runs would have one token
+			return fence.ErrUnfinished
 		}
 		r = records[0]
 		r.Updated = time.Now().UTC()
