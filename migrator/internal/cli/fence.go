@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -129,11 +126,10 @@ func (a *app) mayRemoveFence(cmd *cobra.Command, word string) error {
 			return fmt.Errorf("%w: nobody can be asked: give --confirm %s", errUsage, removeWord)
 		}
 		fmt.Fprintf(a.errOut, "Applications that do not use shardlib will write past every move. Write %q to go on: ", removeWord)
-		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 256)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read the answer: %w", err)
+		var err error
+		if word, err = typed(cmd.Context(), cmd.InOrStdin()); err != nil {
+			return fmt.Errorf("%w: nothing was changed: %w", errRefused, err)
 		}
-		word = strings.TrimSpace(line)
 	}
 	if word != removeWord {
 		return fmt.Errorf("%w: nothing was changed: the word is %q, not %q", errRefused, removeWord, word)

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -185,8 +183,11 @@ func (a *app) wordFor(cmd *cobra.Command, shard bucketmap.ShardName, yes string)
 	if word == "" {
 		fmt.Fprintf(a.errOut, "type the shard's name to go on: ")
 		in := cmd.InOrStdin()
-		line, err := bufio.NewReader(in).ReadString('\n')
-		if word = strings.TrimSpace(line); err != nil && word == "" {
+		var err error
+		if word, err = typed(cmd.Context(), in); err != nil {
+			return fmt.Errorf("%w: nothing was changed: %w", errRefused, err)
+		}
+		if word == "" {
 			return fmt.Errorf("%w: nobody answers: give --yes %s", errRefused, shard)
 		}
 		if f, ok := in.(*os.File); !ok || f != os.Stdin {
