@@ -10,8 +10,7 @@ import (
 	"drover/tools/demo/internal/stage"
 )
 
-// blindSteps is how many steps the reserve makes: a few for each case, and some
-// that begin before a page is known to be old.
+// blindSteps is how many steps the reserve makes: a few for each case.
 const blindSteps = 30
 
 // blindEvents are few: a step of the reserve is small.
@@ -43,12 +42,15 @@ func (t *trial) blind(ctx context.Context, row *faultRow, state faults.State, wo
 	row.hold, row.why = held.At.Sub(first), held.Why
 	t.wantStatus(ctx, row, c, "held", words...)
 	t.watcher.shows(ctx, row, shownFrom, "held", words)
-	after := c.feed.Len()
 	if err := t.looksOn(ctx); err != nil {
 		return err
 	}
-	for _, e := range c.feed.Since(after) {
-		if comesInto("running")(e) {
+	known := true
+	for _, e := range c.feed.Since(from) {
+		switch {
+		case e.Decision.Cause == "old", e.Seq == held.Seq:
+			known = false
+		case comesInto("running")(e) && !known:
 			row.not("%s began while nothing was known", e.Step)
 		}
 	}

@@ -36,13 +36,14 @@ type verdict struct {
 	reason  string
 	cause   Cause // CauseParity, or empty
 	figures []slo.Figure
+	old     string    // see slo.Verdict
 	at      time.Time // when it was asked for
 }
 
 // gated is a verdict as a gate takes it. asked is when it was asked for, and now
 // when the answer came; a verdict of before maxAge is none.
 func gated(g Gate, v slo.Verdict, asked, now time.Time, maxAge time.Duration) verdict {
-	out := verdict{level: v.Level, reason: v.Reason, at: asked}
+	out := verdict{level: v.Level, reason: v.Reason, old: v.Old, at: asked}
 	out.figures, v.Figures = clean(v.Figures)
 	switch v.Level {
 	case slo.Healthy, slo.Unhealthy, slo.Burning, slo.Unknown:

@@ -36,6 +36,7 @@ const (
 	CauseBurning   Cause = "burning"
 	CauseUnknown   Cause = "unknown"
 	CauseParity    Cause = "parity"
+	CauseOld       Cause = "old"
 	CauseBaking    Cause = "baking"
 	CauseRunning   Cause = "running"
 	CausePace      Cause = "pace"
@@ -50,7 +51,7 @@ const (
 
 // Causes lists them.
 func Causes() []Cause {
-	return []Cause{CauseHealthy, CauseUnhealthy, CauseBurning, CauseUnknown, CauseParity, CauseBaking, CauseRunning, CausePace,
+	return []Cause{CauseHealthy, CauseUnhealthy, CauseBurning, CauseUnknown, CauseParity, CauseOld, CauseBaking, CauseRunning, CausePace,
 		CauseUsersMax, CauseQuiet, CausePaused, CauseStopped, CauseReturned, CauseFailed, CauseDone}
 }
 
@@ -62,6 +63,8 @@ type Look struct {
 	Level  slo.Level
 	Reason string
 	Cause  Cause
+	// Old is the verdict's: why nothing may be begun by it, nor a bake be over.
+	Old string
 	// Paused and Stopped say why an operator must say something first; empty: no.
 	Paused, Stopped string
 	StopCause       Cause
@@ -163,10 +166,15 @@ func (p *Pacer) Decide(l Look) Decision {
 	default:
 		return d.of(l.cause(CauseUnknown), l.Reason)
 	}
-	if d, over := p.passes(l, d); over {
-		return d
+	next, over := p.passes(l, d)
+	if !over {
+		next = p.begins(l, d)
 	}
-	return p.begins(l, d)
+	if l.Old != "" && (next.Action == ActPass || next.Action == ActBegin) {
+		d.Action = ActWait
+		return d.of(CauseOld, l.Old)
+	}
+	return next
 }
 
 func (l Look) cause(c Cause) Cause {

@@ -236,3 +236,40 @@ func TestAGateWithNamedObjectivesAsksThemAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsBegunOrPassedByFiguresThatWereThereBefore(t *testing.T) {
+	t.Parallel()
+	pacer, err := NewPacer(&Plan{Format: Format, Burning: PolicyReturn, Pace: Pace{Min: 10, Max: 1000, Start: 100, Add: 50, Parallel: 1}})
+	must(t, err)
+	now := time.Now()
+	next := &Next{Step: "w/1", Users: 5}
+	baked := []Bake{{Step: "w/0", From: now.Add(-time.Hour), For: time.Minute}}
+	baking := []Bake{{Step: "w/0", From: now, For: time.Minute}}
+	const old = "the page is the same"
+	for _, c := range []struct {
+		name  string
+		look  Look
+		fresh Action
+		then  Action
+		cause Cause
+	}{
+		{"a step", Look{Level: slo.Healthy, Next: next, Left: true}, ActBegin, ActWait, CauseOld},
+		{"an unhealthy step", Look{Level: slo.Unhealthy, Next: next, Left: true, Halved: true}, ActBegin, ActWait, CauseOld},
+		{"a bake that is over", Look{Level: slo.Healthy, Bakes: baked, Next: next, Left: true}, ActPass, ActWait, CauseOld},
+		{"a bake", Look{Level: slo.Healthy, Bakes: baking, Next: next, Left: true}, ActWait, ActWait, CauseBaking},
+		{"burning", Look{Level: slo.Burning, Bakes: baking, Left: true}, ActReturn, ActReturn, CauseBurning},
+		{"unknown", Look{Level: slo.Unknown, Bakes: baked, Left: true}, ActHold, ActHold, CauseUnknown},
+		{"paused", Look{Level: slo.Healthy, Next: next, Left: true, Paused: "by ann"}, ActHold, ActHold, CausePaused},
+		{"nothing left", Look{Level: slo.Healthy}, ActFinish, ActFinish, CauseDone},
+	} {
+		c.look.Now, c.look.Rate, c.look.Parallel = now, 100, 1
+		if d := pacer.Decide(c.look); d.Action != c.fresh || d.Cause == CauseOld {
+			t.Errorf("%s, by new figures: %+v, want %s", c.name, d, c.fresh)
+		}
+		c.look.Old = old
+		d := pacer.Decide(c.look)
+		if d.Action != c.then || d.Cause != c.cause || d.Rate != 100 || c.cause == CauseOld && (d.Reason != old || d.Step != "") {
+			t.Errorf("%s, by old ones: %+v, want %s for %s at the rate that it was", c.name, d, c.then, c.cause)
+		}
+	}
+}

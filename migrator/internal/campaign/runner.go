@@ -329,7 +329,7 @@ func (r *run) decide(ctx context.Context) (again, done bool, err error) {
 		old := v.unknown("the judge has said nothing since %s", v.at.UTC().Format(time.RFC3339))
 		v = &old
 	}
-	l.Level, l.Reason, l.Cause = v.level, v.reason, v.cause
+	l.Level, l.Reason, l.Cause, l.Old = v.level, v.reason, v.cause, v.old
 	d := r.pacer.Decide(l)
 	if err := r.note(ctx, d, v); err != nil {
 		return false, false, err

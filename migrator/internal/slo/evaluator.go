@@ -105,6 +105,7 @@ func (e *Evaluator) Evaluate(ctx context.Context) Verdict {
 	} else {
 		j := judge{config: &e.config, datacenters: e.options.Datacenters, expect: e.options.Expect}
 		v = j.verdict(at, r, e.config.wanted(e.options.Datacenters))
+		v.Old = e.source.old()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

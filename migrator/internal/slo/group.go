@@ -67,6 +67,8 @@ type source interface {
 	read(ctx context.Context, at time.Time) (reading, error)
 	// cohortWindow is the longest that the last look was told of; 0: of none.
 	cohortWindow() time.Duration
+	// old is Verdict.Old, of the last look.
+	old() string
 }
 
 // wanted returns every key that there must be: of the datacenters, and of those

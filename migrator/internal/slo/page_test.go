@@ -15,12 +15,20 @@ func TestAPageThatStaysTheSameForTooLongIsUnknownAndHeals(t *testing.T) {
 	var once sync.Once
 	page := ""
 	w.proxies[1].set(func(now string) string { once.Do(func() { page = now }); return page }, nil)
-	for range 3 { // taken as new, and then the same for 37.5 s and 75 s
-		want(t, w.step(well), Healthy)
+	for i, old := range []string{"", "byte for byte for 37.5s", "byte for byte for 1m15s"} { // taken as new, and then the same
+		v := w.step(well)
+		want(t, v, Healthy)
+		if (v.Old == "") != (i == 0) || !strings.Contains(v.Old, old) {
+			t.Errorf("look %d: old %q, want %q", i, v.Old, old)
+		}
 	}
 	want(t, w.step(well), Unknown, "1 of 2 proxies", "byte for byte, for 1m52")
 	w.proxies[1].set(nil, nil)
-	want(t, w.step(well), Healthy)
+	v := w.step(well)
+	want(t, v, Healthy)
+	if v.Old != "" {
+		t.Errorf("a new page is old: %s", v.Old)
+	}
 }
 
 func TestAPageOfAnIdleProxyIsNotTakenForACopy(t *testing.T) {

@@ -31,6 +31,9 @@ type prometheus struct {
 
 func (p *prometheus) cohortWindow() time.Duration { return p.cohort }
 
+// old is empty: looks may be more frequent than scrapes, whose age is looked at.
+func (p *prometheus) old() string { return "" }
+
 func newPrometheus(c *Config, client *http.Client, options *Options) (*prometheus, error) {
 	client.Transport = &bounded{client.Transport, int64(c.Source.AnswerMax)}
 	made, err := api.NewClient(api.Config{Address: c.Source.URL, Client: client})

@@ -34,6 +34,7 @@ type proxy struct {
 	// sum is of the page's text, and changed when it was another one.
 	sum     [sha256.Size]byte
 	changed time.Time
+	same    time.Duration // from changed to the last look
 	place   map[key]int
 	// totals are counts since the first page, whole over the process's restarts.
 	totals []counts
@@ -114,13 +115,28 @@ func (o *proxy) look(ctx context.Context, p *proxies, at time.Time) {
 // tells of its memory and its processor's time, and never stays.
 func (o *proxy) changes(text []byte, at time.Time, maxAge time.Duration) error {
 	if sum := sha256.Sum256(text); sum != o.sum || o.changed.IsZero() {
-		o.sum, o.changed = sum, at
+		o.sum, o.changed, o.same = sum, at, 0
 		return nil
 	}
-	if same := at.Sub(o.changed); same > maxAge {
-		return fmt.Errorf("its page is the same, byte for byte, for %v: see what answers in the proxy's place", same.Round(time.Millisecond))
+	if o.same = at.Sub(o.changed); o.same > maxAge {
+		return fmt.Errorf("its page is the same, byte for byte, for %v: see what answers in the proxy's place", o.same.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// old names the proxies whose page was there at a look before. Two looks that
+// follow each other at once, as after an operator's word, may meet the same.
+func (p *proxies) old() string {
+	var names []string
+	for _, o := range p.all {
+		if o.same > p.config.interval()/2 {
+			names = append(names, fmt.Sprintf("%s, byte for byte for %v", o.name, o.same.Round(time.Millisecond)))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "the page is the same as at the look before: " + listed(names)
 }
 
 // take adds a page to the totals. Counters that went back are those of a process

@@ -29,6 +29,9 @@ type Verdict struct {
 	// Figures are all that was looked at, the ones that decided first.
 	Figures []Figure  `json:"figures,omitempty"`
 	At      time.Time `json:"at"`
+	// Old says why nothing may be begun by this verdict, though it stands: some of
+	// what was looked at is what was there at the look before. Empty: all is new.
+	Old string `json:"old,omitempty"`
 }
 
 // Figure is one objective of one group of requests in one window.
