@@ -190,6 +190,10 @@ func (p *prometheus) instances(ctx context.Context, at time.Time) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	same, err := p.unchanged(ctx, at)
+	if err != nil {
+		return nil, err
+	}
 	state := map[string]string{}
 	for name, is := range up {
 		scraped, seen := fresh[name]
@@ -202,6 +206,8 @@ func (p *prometheus) instances(ctx context.Context, at time.Time) ([]string, err
 			state[name] = fmt.Sprintf("has no %s now: is it a proxy?", family)
 		case age > p.config.maxAge():
 			state[name] = fmt.Sprintf("was scraped %v ago: see why its figures are old, and both clocks", age.Round(time.Second))
+		case same[name]:
+			state[name] = fmt.Sprintf("has told the same %s for %s: see what answers in its place", aliveFamily, windowName(p.aliveSpan()))
 		case !watched:
 			state[name] = "is watched for less than " + base + ": wait"
 		case !(told[name] >= float64(gapShare)/(gapShare+1)):
@@ -221,6 +227,25 @@ func (p *prometheus) instances(ctx context.Context, at time.Time) ([]string, err
 		return nil, fmt.Errorf("%d proxies cannot be judged: %s", len(state), listed(words))
 	}
 	return slices.Sorted(maps.Keys(up)), nil
+}
+
+// aliveFamily is what a program tells of itself, and never twice the same: to be
+// scraped takes memory. A page that has it and stays is a copy of one.
+const aliveFamily = "go_memstats_alloc_bytes_total"
+
+// aliveSpan is for how long a page may stay: there are two samples in it at least.
+func (p *prometheus) aliveSpan() time.Duration { return 2 * p.config.maxAge() }
+
+// unchanged are the proxies whose pages stay. Of one without aliveFamily nothing is
+// known.
+func (p *prometheus) unchanged(ctx context.Context, at time.Time) (map[string]bool, error) {
+	series := p.selected(aliveFamily) + "[" + windowName(p.aliveSpan()) + "]"
+	changes, err := p.byInstance(ctx, at, "max by (instance) (changes("+series+") and on (instance) (count_over_time("+series+") > 1))")
+	same := map[string]bool{}
+	for name, n := range changes {
+		same[name] = n == 0
+	}
+	return same, err
 }
 
 // anyFamily is a metric that every proxy must have.

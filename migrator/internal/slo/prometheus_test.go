@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +95,29 @@ func TestAnOutageAtARealPrometheusHoldsOnceAndUntilTheShortestWindowIsWhole(t *t
 			t.Fatalf("held again after %v: %s", v.At.Sub(back.At), v.Reason)
 		}
 	}
+}
+
+func TestACopyOfAPageBehindARealPrometheusIsUnknownAndHeals(t *testing.T) {
+	t.Parallel()
+	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
+	e, _ := scraped(t, Pair{14.4, 6 * time.Second, 4 * time.Second}, fleet...)
+	traffic := func() {
+		for _, p := range fleet {
+			well(p)
+		}
+	}
+	var scrapes atomic.Int64
+	alive := func(page string) string {
+		return page + fmt.Sprintf("# TYPE %s counter\n%s %d\n", aliveFamily, aliveFamily, scrapes.Add(1))
+	}
+	fleet[1].set(alive, nil)
+	waitFor(t, e, traffic, Healthy)
+	var once sync.Once
+	page := ""
+	fleet[1].set(func(now string) string { once.Do(func() { page = alive(now) }); return page }, nil)
+	waitFor(t, e, traffic, Unknown, "1 proxies cannot be judged", "the same "+aliveFamily+" for 2s")
+	fleet[1].set(alive, nil)
+	waitFor(t, e, traffic, Healthy)
 }
 
 func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {
