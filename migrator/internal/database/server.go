@@ -54,8 +54,9 @@ const (
 
 // ofFamily are the session's variables that have other names on MySQL, or are
 // not there: it bounds no idle transaction. What the server bounds statements
-// with is for its users; the migrator's have bounds of their own. Which family the server is of is not
-// known before it is connected, and each takes the other's words for a comment.
+// with is for its users; the migrator's have bounds of their own. Which family the
+// server is of is not known before it is connected, and each takes the other's words
+// for a comment.
 var ofFamily = fmt.Sprintf(" /*M!100500 , tx_isolation = 'READ-COMMITTED', idle_transaction_timeout = %d, max_statement_time = 0 */"+
 	" /*!80000 , transaction_isolation = 'READ-COMMITTED', max_execution_time = 0 */", idleSeconds)
 

@@ -38,6 +38,15 @@ func waitFor(t *testing.T, e *Evaluator, traffic func(), level Level, words ...s
 	}
 }
 
+// wellIn is traffic that is well through every proxy.
+func wellIn(fleet []*fakeProxy) func() {
+	return func() {
+		for _, p := range fleet {
+			well(p)
+		}
+	}
+}
+
 // scraped is an evaluator that asks a Prometheus which scrapes the proxies, with one
 // pair of windows.
 func scraped(t *testing.T, pair Pair, fleet ...*fakeProxy) (*Evaluator, *testservers.Prometheus) {
@@ -101,11 +110,7 @@ func TestACopyOfAPageBehindARealPrometheusIsUnknownAndHeals(t *testing.T) {
 	t.Parallel()
 	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
 	e, _ := scraped(t, Pair{14.4, 6 * time.Second, 4 * time.Second}, fleet...)
-	traffic := func() {
-		for _, p := range fleet {
-			well(p)
-		}
-	}
+	traffic := wellIn(fleet)
 	var scrapes atomic.Int64
 	alive := func(page string) string {
 		return page + fmt.Sprintf("# TYPE %s counter\n%s %d\n", aliveFamily, aliveFamily, scrapes.Add(1))
@@ -124,11 +129,7 @@ func TestARealPrometheusIsJudgedAndEveryGapInItIsUnknown(t *testing.T) {
 	t.Parallel()
 	fleet := []*fakeProxy{newFakeProxy(t, "legacy", "cloud"), newFakeProxy(t, "legacy", "cloud")}
 	e, server := scraped(t, Pair{14.4, 3 * time.Second, 2 * time.Second}, fleet...)
-	traffic := func() {
-		for _, p := range fleet {
-			well(p)
-		}
-	}
+	traffic := wellIn(fleet)
 	fleet[0].set(func(page string) string {
 		return page + fmt.Sprintf("%s 1\n%s 90\n", cohortKnownFamily, cohortWindowFamily)
 	}, nil)
